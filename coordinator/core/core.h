@@ -1,0 +1,32 @@
+// The coordinator's mind. Decide(state, event) -> facts + effects, and Apply(state, fact), which never decides. Pure and
+// single-threaded; the server commits the facts between the two.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "coordinator/core/state.h"
+#include "domain/effect.h"
+#include "domain/event.h"
+#include "domain/fact.h"
+
+namespace entrain::core {
+
+struct Decision {
+  std::vector<domain::Fact> facts;
+  std::vector<domain::Effect> effects;
+};
+
+// `state` is not changed. The facts are to be applied in order once they are durable; then the effects leave.
+Decision Decide(const State& state, const domain::Event& event);
+
+void Apply(State* state, const domain::Fact& fact);
+
+// Effects that a restarted coordinator owes the sample lane (what workers are owed follows from their WorkerJoined).
+std::vector<domain::Effect> EffectsAfterRecovery(const State& state);
+
+// Every invariant that does not hold, as sentences; empty when all is well.
+std::vector<std::string> BrokenInvariants(const State& state);
+
+}  // namespace entrain::core

@@ -1,0 +1,78 @@
+// What the coordinator remembers. One writer. Implementations: SQLite, in memory, and a faulty twin for tests.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/ids.h"
+#include "domain/event.h"
+#include "domain/fact.h"
+#include "domain/sample.h"
+
+namespace entrain::store {
+
+// A sample as stored: entropies as 16-bit E/U.
+struct StoredSample {
+  AttemptNumber attempt = 0;
+  domain::EntropySample sample;  // entropy_nats already rounded to what the 16 bits give
+};
+struct StoredEvaluation {
+  AttemptNumber attempt = 0;
+  domain::Evaluation evaluation;
+};
+
+class Journal {
+ public:
+  virtual ~Journal() = default;
+  // Appends the facts of one batch, and the events they were decided from, in one durable transaction. On error the process must
+  // end: it never runs on uncommitted state.
+  virtual absl::Status Commit(const std::vector<domain::Event>& events, const std::vector<domain::Fact>& facts) = 0;
+  // Every fact since the beginning or the snapshot, in order.
+  virtual absl::Status Replay(const std::function<void(const domain::Fact&)>& apply) = 0;
+  // Coordinator time of the last committed event; 0 for a new store.
+  virtual absl::StatusOr<std::int64_t> LastEventMs() = 0;
+};
+
+class SampleStore {
+ public:
+  virtual ~SampleStore() = default;
+  // Appends in one durable transaction. A sample that is there already (same run, attempt, step) is left alone.
+  virtual absl::Status AppendSamples(const RunId& run, std::int64_t context, const std::vector<StoredSample>& samples,
+                                     const std::vector<StoredEvaluation>& evaluations) = 0;
+  // The run's current samples in step order, after `after_step`: where an attempt resumed from step s, later samples of earlier
+  // attempts are left out.
+  virtual absl::StatusOr<std::vector<StoredSample>> ReadSamples(const RunId& run, std::int64_t context, std::int64_t after_step,
+                                                                std::int64_t limit) = 0;
+  virtual absl::StatusOr<std::vector<StoredEvaluation>> ReadEvaluations(const RunId& run) = 0;
+  // The attempt starts after `resume_step`.
+  virtual absl::Status BeginAttempt(const RunId& run, AttemptNumber attempt, std::int64_t resume_step) = 0;
+};
+
+class LogStore {
+ public:
+  virtual ~LogStore() = default;
+  virtual absl::Status AppendLog(const RunId& run, AttemptNumber attempt, const std::vector<std::string>& lines) = 0;
+  // Lines after line number `after` (from 0) of the attempt (0: all attempts in order).
+  struct Line {
+    AttemptNumber attempt = 0;
+    std::int64_t number = 0;
+    std::string text;
+  };
+  virtual absl::StatusOr<std::vector<Line>> ReadLog(const RunId& run, AttemptNumber attempt, std::int64_t after,
+                                                    std::int64_t limit) = 0;
+};
+
+class Store : public Journal, public SampleStore, public LogStore {};
+
+// Opens or creates the database (WAL, synchronous=FULL). DATA_LOSS with the path when it is damaged, FAILED_PRECONDITION when its schema
+// is newer than this build knows, UNAVAILABLE when another process has it open.
+absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const std::string& path);
+std::unique_ptr<Store> MakeMemoryStore();
+
+}  // namespace entrain::store

@@ -1,0 +1,59 @@
+// Prepared data: memory-mapped token shards with document boundaries, split into training and held-out parts by document hash.
+//
+//   <dir>/dataset.json   format version, name, content hash, tokeniser, vocabulary size, shards with counts and hashes
+//   <dir>/train-00000.tokens, validation-00000.tokens   header, then little-endian uint16 or uint32 tokens
+//   <dir>/train-00000.documents                         uint64 token offset where each document starts
+//   <dir>/tokenizer.json | tokenizer.model              when the tokeniser has a file
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "domain/run_config.h"
+
+namespace entrain::data {
+
+enum class Split { kTrain, kValidation };
+
+class TokenDataset {
+ public:
+  // Checks dataset.json and every shard's header and size; a damaged or truncated shard is refused with its path and offset.
+  static absl::StatusOr<TokenDataset> Open(const std::string& dir);
+  ~TokenDataset();
+  TokenDataset(TokenDataset&&) noexcept;
+  TokenDataset& operator=(TokenDataset&&) noexcept;
+
+  const domain::DatasetRef& ref() const;
+  std::int64_t vocab_size() const;
+  std::int64_t TokenCount(Split split) const;
+  // Copies tokens [begin, begin + count) of the split's stream; the range must lie inside it.
+  void Read(Split split, std::int64_t begin, std::int64_t count, std::int32_t* out) const;
+
+ private:
+  struct Impl;
+  explicit TokenDataset(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// Which window of the training stream the `index`-th training sequence of a run reads: a pure function of (seed, index). The stream is
+// cut into windows of `context` + 1 tokens that overlap by one; every epoch is a permutation of all windows.
+class SequenceOrder {
+ public:
+  // INVALID_ARGUMENT when the split holds fewer than context + 1 tokens.
+  static absl::StatusOr<SequenceOrder> Create(std::int64_t token_count, std::int64_t context, std::uint64_t seed);
+  // First token of the window.
+  std::int64_t Begin(std::int64_t index) const;
+  std::int64_t windows() const { return windows_; }
+
+ private:
+  SequenceOrder(std::int64_t windows, std::int64_t context, std::uint64_t seed)
+      : windows_(windows), context_(context), seed_(seed) {}
+  std::int64_t windows_;
+  std::int64_t context_;
+  std::uint64_t seed_;
+};
+
+}  // namespace entrain::data

@@ -1,0 +1,99 @@
+// Events: everything that can happen to the coordinator's core. The time is inside the event; Decide reads no clock.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/ids.h"
+#include "domain/fleet.h"
+#include "domain/run_state.h"
+#include "domain/sample.h"
+#include "domain/sweep.h"
+
+namespace entrain::domain {
+
+// Answers go to the caller named by this number once the event's facts are durable; 0 wants none.
+using RequestId = std::uint64_t;
+
+struct SubmitSweep {
+  RequestId request = 0;
+  SweepId proposed_id;  // used if the key is new
+  std::string idempotency_key;
+  SweepSpec spec;
+};
+// What people ask for one run. Sweep-wide requests are one event a run.
+enum class RunAction { kStop, kPause, kResume };
+struct ActOnRun {
+  RequestId request = 0;
+  RunId run;
+  RunAction action = RunAction::kStop;
+  std::string by;  // the owner who asked
+};
+// Makes the next generation of a run that ended.
+struct RetryRun {
+  RequestId request = 0;
+  RunId run;
+  std::string by;
+};
+
+// A worker opened its control stream. `attempts` are those it holds or still has unacknowledged news of; the core answers with the
+// difference. A greater `incarnation` replaces an older connection of the same worker.
+struct WorkerJoined {
+  WorkerInfo info;
+  std::uint64_t incarnation = 0;
+  std::vector<AttemptKey> live_attempts;
+};
+struct WorkerHeartbeat {
+  WorkerId worker;
+  bool draining = false;  // it wants no new attempts
+};
+struct WorkerDisconnected {
+  WorkerId worker;
+  std::uint64_t incarnation = 0;
+};
+
+// Reports of a worker about one attempt. `report` is the number that the acknowledgement names.
+struct AttemptStarted {
+  WorkerId worker;
+  std::uint64_t report = 0;
+  AttemptKey key;
+};
+struct AttemptEnded {
+  WorkerId worker;
+  std::uint64_t report = 0;
+  AttemptKey key;
+  AttemptEnd end;
+};
+struct CheckpointPublished {
+  WorkerId worker;
+  std::uint64_t report = 0;
+  AttemptKey key;
+  Checkpoint checkpoint;
+};
+
+// From the sample lane.
+struct VerdictReached {
+  RunId run;
+  Verdict verdict;
+};
+// Every sample of the attempt up to its last step is stored and judged, without a verdict.
+struct RunJudged {
+  AttemptKey key;
+  std::int64_t through_step = 0;
+};
+
+// Time passed; nothing else happened.
+struct Tick {};
+
+struct Event {
+  // Coordinator time: grows by the boot time elapsed, continues from the last committed event after a restart.
+  std::int64_t at_ms = 0;
+  std::int64_t wall_ms = 0;  // label
+  std::variant<SubmitSweep, ActOnRun, RetryRun, WorkerJoined, WorkerHeartbeat, WorkerDisconnected, AttemptStarted,
+               AttemptEnded, CheckpointPublished, VerdictReached, RunJudged, Tick>
+      body;
+};
+
+}  // namespace entrain::domain

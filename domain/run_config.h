@@ -1,0 +1,112 @@
+// Everything that decides a run's numbers: what a cell of a sweep resolves to, and the whole of what a trainer reads.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "domain/model_config.h"
+
+namespace entrain::domain {
+
+// Token shards by content: `name` is for people, `hash` is what counts. Written `name@hash`.
+struct DatasetRef {
+  std::string name;
+  std::string hash;
+  std::string ToString() const { return name + "@" + hash; }
+  friend bool operator==(const DatasetRef&, const DatasetRef&) = default;
+};
+
+enum class LrSchedule { kConstant, kLinear, kCosine };
+// kHf: all but biases and layer norms decay (the authors' recipe); kLinear: only weight matrices and embeddings do.
+enum class DecayRule { kHf, kLinear };
+enum class Precision { kFp32, kBf16, kFp16 };
+
+struct TrainConfig {
+  // Optimiser steps of the whole run.
+  std::int64_t steps = 1000;
+  // Sequences of one micro-batch over all ranks of the gang; a multiple of the world size.
+  std::int64_t batch_size = 8;
+  // Micro-batches summed into one step.
+  std::int64_t accumulation = 1;
+  // Tokens of one sequence; at most model.n_positions.
+  std::int64_t context = 128;
+  double lr = 1e-3;
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double eps = 1e-8;
+  double weight_decay = 0.1;
+  // Global L2 norm; 0 does not clip.
+  double clip = 1.0;
+  DecayRule decay_rule = DecayRule::kHf;
+  LrSchedule schedule = LrSchedule::kLinear;
+  std::int64_t warmup_steps = 0;
+  // The rate at the last step, as a fraction of lr.
+  double final_lr_fraction = 0.0;
+  Precision precision = Precision::kFp32;
+  std::uint64_t seed = 1337;
+  // Held-out evaluation every so many steps and at the end; 0 means only at the end.
+  std::int64_t eval_interval_steps = 100;
+  std::int64_t eval_batches = 8;
+  // 0 means only at the end (and when stopped).
+  std::int64_t checkpoint_interval_steps = 100;
+  // Folder of a Hugging Face GPT-2 checkpoint inside the artifact root to start from; empty: fresh initialisation.
+  std::string init_from;
+
+  friend bool operator==(const TrainConfig&, const TrainConfig&) = default;
+};
+
+// One gang: `machines` x `ranks_per_machine` ranks, each on one slot, all or nothing.
+struct Resources {
+  std::int64_t machines = 1;
+  std::int64_t ranks_per_machine = 1;
+  std::int64_t threads_per_rank = 1;
+  std::int64_t WorldSize() const { return machines * ranks_per_machine; }
+  friend bool operator==(const Resources&, const Resources&) = default;
+};
+
+// A health rule fires when its condition holds at `observations` observations in a row that are at least `min_gap_steps` apart.
+struct CollapseRule {
+  bool enabled = true;
+  // A head is collapsed while its entropy is below this fraction of U = ln(T!)/T.
+  double below_fraction_of_bound = 0.05;
+  // Fires when every head of some layer is collapsed ...
+  bool whole_layer = true;
+  // ... or at least this share of all heads; a value above 1 never does.
+  double share_of_heads = 0.10;
+  std::int64_t observations = 2;
+  std::int64_t min_gap_steps = 50;
+  friend bool operator==(const CollapseRule&, const CollapseRule&) = default;
+};
+
+struct NonFiniteRule {
+  bool enabled = true;
+  friend bool operator==(const NonFiniteRule&, const NonFiniteRule&) = default;
+};
+
+struct HealthRules {
+  CollapseRule collapse;
+  NonFiniteRule non_finite;
+  friend bool operator==(const HealthRules&, const HealthRules&) = default;
+};
+
+struct RetryLimits {
+  // Launches after failures that may be the run's own (crash, out of memory); lost machines do not count.
+  std::int64_t max_failures = 2;
+  friend bool operator==(const RetryLimits&, const RetryLimits&) = default;
+};
+
+// The canonical, resolved configuration of one run. `version` names the set of defaults that the canonical form leaves out.
+struct RunConfig {
+  int version = 1;
+  DatasetRef dataset;
+  ModelConfig model;
+  TrainConfig train;
+  Resources resources;
+  friend bool operator==(const RunConfig&, const RunConfig&) = default;
+};
+
+// The first thing wrong across the sections (context against n_positions, batch against world size, ...), naming the field.
+absl::Status Validate(const RunConfig& config);
+
+}  // namespace entrain::domain

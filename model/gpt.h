@@ -1,0 +1,65 @@
+// The GPT-2 family of domain::ModelConfig as one module. Knows nothing of ranks.
+//
+// Shape suffixes: B batch, T tokens of a sequence, L layers, H heads, D head width, C width (n_embd), V vocabulary.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "domain/model_config.h"
+
+namespace entrain::model {
+
+struct ForwardOptions {
+  // Training mode runs the power iteration of spectral norm and updates its buffers.
+  bool training = true;
+  // Keep logits in the result (they are B*T*V numbers).
+  bool keep_logits = false;
+  // Keep the entropy of every query [L,B,H,T] in the result.
+  bool keep_query_entropy = false;
+  // Mean over the ranks of a gang, for the regulariser's mean form: it acts on the entropy of the whole batch. Identity for one rank.
+  std::function<torch::Tensor(const torch::Tensor&)> mean_over_ranks;
+  // The share of the whole batch that this rank holds (1 / world size); the summed forms are scaled so that averaging gradients over
+  // ranks gives the sum over the whole batch.
+  double batch_share = 1.0;
+};
+
+struct ForwardOutput {
+  torch::Tensor total;        // [] ce + lambda * reg, differentiable
+  torch::Tensor ce;           // [] mean over counted labels, nats
+  torch::Tensor reg;          // [] the configured form, not multiplied by lambda; 0 when none
+  torch::Tensor entropy_LH;   // [L,H] mean over batch and queries, nats, no gradient
+  torch::Tensor max_abs_score_L;  // [L] no gradient
+  torch::Tensor logits_BTV;   // only if keep_logits
+  torch::Tensor entropy_LBHT; // only if keep_query_entropy, no gradient
+};
+
+class Gpt : public torch::nn::Module {
+ public:
+  // The config must be valid. Parameters hold the seeded initialisation N(0, init_std), residual projections as the authors do.
+  // A parameter's values are a pure function of (seed, its name).
+  Gpt(const domain::ModelConfig& config, std::uint64_t seed, torch::Dtype dtype = torch::kFloat32);
+  ~Gpt() override;
+
+  // tokens and labels: int64 [B,T]; labels already shifted, -100 is not counted. Labels may be undefined: then total, ce are.
+  ForwardOutput Forward(const torch::Tensor& tokens_BT, const torch::Tensor& labels_BT, const ForwardOptions& options);
+
+  const domain::ModelConfig& config() const;
+  // Trainable parameters under their Hugging Face GPT-2 names ("transformer.wte.weight", ...), in a fixed order.
+  const std::vector<std::pair<std::string, torch::Tensor>>& NamedParameters() const;
+  // State that is not trained (spectral-norm vectors).
+  const std::vector<std::pair<std::string, torch::Tensor>>& NamedState() const;
+  // Thresholds theta of the regulariser [L,H], or undefined when there are none.
+  torch::Tensor Theta() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace entrain::model

@@ -1,0 +1,39 @@
+// How the ranks of a gang add their gradients. One interface over MPI (CPU), NCCL (GPU) and a single process; the back ends are
+// shared objects, loaded when chosen, so that a trainer starts where neither library is installed.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace entrain::collective {
+
+// A reduction under way. Wait() returns once the buffer holds the result.
+class Work {
+ public:
+  virtual ~Work() = default;
+  virtual absl::Status Wait() = 0;
+};
+
+class Collective {
+ public:
+  virtual ~Collective() = default;
+  virtual int rank() const = 0;
+  virtual int world_size() const = 0;
+  // Sums `count` floats over all ranks, in rank order, so that the result does not depend on where ranks run or when they arrive.
+  // The buffer must stay alive and untouched until Wait(). Called in the same order on every rank, from one thread.
+  virtual std::unique_ptr<Work> AllReduceSum(float* buffer, std::int64_t count) = 0;
+  // Elementwise maximum, blocking.
+  virtual absl::Status AllReduceMax(float* buffer, std::int64_t count) = 0;
+  virtual absl::Status Broadcast(void* bytes, std::int64_t size, int root) = 0;
+  virtual absl::Status Barrier() = 0;
+  // Ends every rank of the gang at once; used when this rank cannot go on.
+  virtual void Abort(int exit_code) = 0;
+};
+
+// `backend`: "single", "mpi" or "nccl". NOT_FOUND when its shared object or library is not installed.
+absl::StatusOr<std::unique_ptr<Collective>> MakeCollective(const std::string& backend);
+
+}  // namespace entrain::collective
