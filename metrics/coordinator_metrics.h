@@ -1,0 +1,38 @@
+// What the coordinator measures.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace entrain::metrics {
+
+// All series of the coordinator. Thread-safe. Label values known beforehand exist at 0 from the start; others appear when first
+// used. States and reasons are spelled as in domain/run_state.h.
+class CoordinatorMetrics {
+ public:
+  // Serves /metrics and /healthz on `address` ("127.0.0.1:0" takes a free port). UNAVAILABLE names the address when it is taken.
+  static absl::StatusOr<std::unique_ptr<CoordinatorMetrics>> Serve(const std::string& address);
+  virtual ~CoordinatorMetrics() = default;
+  virtual int port() const = 0;
+
+  virtual void SetRunsInState(const std::string& state, std::int64_t runs) = 0;
+  // "live", "draining" or "silent".
+  virtual void SetWorkersInState(const std::string& state, std::int64_t workers) = 0;
+  virtual void SetSlots(std::int64_t total, std::int64_t used) = 0;
+  // One transaction with `facts` facts.
+  virtual void ObserveCommit(double seconds, std::int64_t facts) = 0;
+  virtual void ObserveDecision(double seconds) = 0;
+  // `kind` is the event's type in snake case: "submit_sweep", "worker_heartbeat", ...
+  virtual void CountEvent(const std::string& kind) = 0;
+  virtual void CountSamplesStored(std::int64_t samples) = 0;
+  virtual void CountVerdict(const std::string& reason) = 0;
+  virtual void CountRunFinished(const std::string& state) = 0;
+  // Reaching a configured limit, named as in the configuration.
+  virtual void CountLimitReached(const std::string& limit) = 0;
+  virtual void SetDiskFree(std::int64_t bytes) = 0;
+};
+
+}  // namespace entrain::metrics
