@@ -53,3 +53,28 @@ target_link_options(entrain_torch INTERFACE
 foreach(dir IN LISTS nvidia_lib_dirs)
   target_link_options(entrain_torch INTERFACE "LINKER:-rpath,${dir}" "LINKER:-rpath-link,${dir}")
 endforeach()
+
+if(ENTRAIN_CUDA)
+  set(cuda_root ${torch_site}/nvidia/cu13)
+  set(CMAKE_CUDA_COMPILER ${cuda_root}/bin/nvcc)
+  set(CMAKE_CUDA_ARCHITECTURES 80 90a)
+  # CMake 3.25 does not know C++20 for this nvcc.
+  set(CMAKE_CUDA_STANDARD 17)
+  enable_language(CUDA)
+  if(CCACHE_PROGRAM)
+    set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+  endif()
+  # Not FindCUDAToolkit: CMake 3.25's stops at libraries that CUDA 13 no longer has.
+  entrain_torch_library(cudart ../../nvidia/cu13/lib/libcudart.so.13)
+  add_library(entrain_cudart INTERFACE)
+  target_include_directories(entrain_cudart SYSTEM INTERFACE ${cuda_root}/include)
+  target_link_libraries(entrain_cudart INTERFACE cudart)
+  entrain_torch_library(torch_cuda libtorch_cuda.so)
+  entrain_torch_library(torch_c10_cuda libc10_cuda.so)
+  # Kept although no symbol is named: loading libtorch_cuda.so is what registers the CUDA back end.
+  target_link_options(entrain_torch INTERFACE "LINKER:--no-as-needed")
+  target_link_libraries(entrain_torch INTERFACE torch_cuda torch_c10_cuda entrain_cudart)
+  add_library(entrain_nccl INTERFACE)
+  target_include_directories(entrain_nccl SYSTEM INTERFACE ${torch_site}/nvidia/nccl/include)
+  target_link_libraries(entrain_nccl INTERFACE ${torch_site}/nvidia/nccl/lib/libnccl.so.2 entrain_cudart)
+endif()
