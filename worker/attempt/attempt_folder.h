@@ -17,6 +17,8 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -85,6 +87,8 @@ class AttemptFolder {
   explicit AttemptFolder(std::string root) : root_(std::move(root)) {}
   const std::string& root() const { return root_; }
   std::string Path(std::string_view relative) const;
+  std::string TerminalPath(std::int64_t rank) const;
+  std::string HeartbeatPath(std::int64_t rank) const;
 
   // Makes the folders and writes run.json and attempt.json, durably.
   absl::Status Create(const AttemptSpec& spec, std::string_view config_json) const;
@@ -110,6 +114,8 @@ class EventWriter {
   absl::Status Append(const AttemptEvent& event);
 
  private:
+  absl::Status OpenNextSegment();
+
   std::string folder_;
   std::int64_t segment_bytes_;
   std::int64_t segment_ = 0;
@@ -125,7 +131,8 @@ class EventReader {
     std::uint64_t end_offset = 0;
   };
   explicit EventReader(const AttemptFolder& folder, std::uint64_t start_offset = 0);
-  // What was appended since the last call, at most `max_entries`.
+  // What was appended since the last call, at most `max_entries`. DATA_LOSS names path and line of a damaged one; the place stays
+  // before it.
   absl::StatusOr<std::vector<Entry>> Read(std::size_t max_entries);
   // Deletes segments that lie wholly before `offset` and are not the last.
   absl::Status DeleteThrough(std::uint64_t offset);
