@@ -62,12 +62,22 @@ struct VerdictRecorded {
   RunId run;
   Verdict verdict;
 };
-// The attempt is over on its machines; its slots are free. The run's next state is a fact of its own.
+// The attempt is over for its run. The run's next state is a fact of its own. The slots on workers that report are free, unless the
+// cause is kMachineLost: then, and on silent workers, each member's slots stay held until MemberReleased.
 struct AttemptClosed {
   AttemptKey key;
   AttemptEnd end;
 };
-// -> Queued, from the newest checkpoint.
+// A closed attempt holds nothing on this worker any more.
+struct MemberReleased {
+  AttemptKey key;
+  WorkerId worker;
+};
+// A machine that was taken for lost came back with the run's attempt before a successor was placed: Queued -> Starting or Running.
+struct AttemptReclaimed {
+  AttemptKey key;
+};
+// -> Queued, from the newest checkpoint. After a lost machine its attempt stays current, hence accepted, until a successor is placed.
 struct RunRequeued {
   RunId run;
   FailureClass failure = FailureClass::kNone;
@@ -101,14 +111,27 @@ struct WaitReasonChanged {
   std::string reason;
 };
 
+// Transient facts: they renew leases and say who is connected, are true only while this process lives and are never stored.
+struct WorkerHeard {
+  WorkerId worker;
+  bool connected = true;
+};
+// The first decision of a process: every known worker gets one full lease from here.
+struct TermStarted {};
+
 struct Fact {
   std::int64_t at_ms = 0;
   std::int64_t wall_ms = 0;
   std::variant<SweepAdmitted, RunRetried, WorkerRegistered, WorkerSilent, WorkerDraining, RunPlaced, RunStarted,
                CheckpointRecorded, StopDecided, VerdictRecorded, AttemptClosed, RunRequeued, RunPaused, RunResumed,
-               RunFinished, WaitReasonChanged>
+               RunFinished, WaitReasonChanged, MemberReleased, AttemptReclaimed, WorkerHeard, TermStarted>
       body;
 };
+
+// Whether the fact must not be stored (a journal leaves it out; a batch of nothing else needs no transaction).
+inline bool IsTransient(const Fact& fact) {
+  return std::holds_alternative<WorkerHeard>(fact.body) || std::holds_alternative<TermStarted>(fact.body);
+}
 
 // The id of a cell's run in a sweep: a hash, so that every replica and every replay gives the same one.
 RunId MakeRunId(const SweepId& sweep, const CellId& cell, std::int64_t generation);

@@ -1,0 +1,150 @@
+// What the scheduler sees, kept up to date by the core: free slots by kind of machine, and the queue by shape. Copies share
+// structure. Every question that a decision asks costs O(kinds of machines * slots a machine) or O(log n), never O(workers) or
+// O(queued runs).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "coordinator/scheduler/persistent_map.h"
+#include "domain/fleet.h"
+#include "domain/run_config.h"
+
+namespace entrain::scheduler {
+
+// What a run needs: `machines` groups of `ranks` slots; each group lies on one machine, groups may share one.
+struct Shape {
+  std::int64_t machines = 1;
+  std::int64_t ranks = 1;
+  std::int64_t Slots() const { return machines * ranks; }
+  friend auto operator<=>(const Shape&, const Shape&) = default;
+};
+Shape ShapeOf(const domain::Resources& resources);
+
+// A gang lies in one pool: its machines are alike, so that its numbers are.
+struct Pool {
+  domain::SlotKind kind = domain::SlotKind::kCpu;
+  std::string device;
+  friend auto operator<=>(const Pool&, const Pool&) = default;
+};
+struct MachineClass {
+  Pool pool;
+  std::int32_t slots = 0;
+  friend auto operator<=>(const MachineClass&, const MachineClass&) = default;
+};
+
+// One worker as the scheduler sees it.
+struct Machine {
+  MachineClass machine_class;
+  std::vector<bool> busy;  // one a slot
+  std::int32_t free = 0;
+  bool silent = false;
+  bool draining = false;
+  bool connected = false;
+  bool Usable() const { return !silent && !draining && connected; }
+  friend bool operator==(const Machine&, const Machine&) = default;
+};
+
+// The machines of one class.
+struct ClassFleet {
+  std::vector<PersistentSet<WorkerId>> usable_by_free;  // [free slots], 0..slots
+  std::int64_t known = 0;
+  std::int64_t silent = 0;
+  std::int64_t draining = 0;
+};
+
+class Fleet {
+ public:
+  // Adds or replaces.
+  void Put(const WorkerId& worker, const Machine& machine);
+  void SetBusy(const WorkerId& worker, const std::vector<std::int32_t>& slots, bool busy);
+  const Machine* Find(const WorkerId& worker) const;
+
+  const PersistentMap<MachineClass, std::shared_ptr<const ClassFleet>>& classes() const { return classes_; }
+  const PersistentMap<WorkerId, std::shared_ptr<const Machine>>& machines() const { return machines_; }
+  // On usable machines.
+  std::int64_t free_slots() const { return free_slots_; }
+
+ private:
+  void Count(const WorkerId& worker, const Machine& machine, int sign);
+
+  PersistentMap<MachineClass, std::shared_ptr<const ClassFleet>> classes_;
+  PersistentMap<WorkerId, std::shared_ptr<const Machine>> machines_;
+  std::int64_t free_slots_ = 0;
+};
+
+// One waiting run.
+struct Request {
+  RunId run;
+  SweepId sweep;
+  std::int64_t priority = 0;   // higher first
+  std::uint64_t number = 0;    // then lower first
+  Shape shape;
+  std::string preferred_device;  // where its checkpoint was written; empty: none
+  friend bool operator==(const Request&, const Request&) = default;
+};
+
+// Place in the queue: smaller goes first.
+struct Rank {
+  std::int64_t minus_priority = 0;
+  std::uint64_t number = 0;
+  friend auto operator<=>(const Rank&, const Rank&) = default;
+};
+Rank RankOf(const Request& request);
+
+// Runs that differ only in rank: if the first cannot be placed, none can. Sweeps with a cap have classes of their own.
+struct QueueClass {
+  Shape shape;
+  SweepId capped_sweep;  // empty: no cap
+  friend auto operator<=>(const QueueClass&, const QueueClass&) = default;
+};
+
+class Queue {
+ public:
+  // 0: no cap. Set before the sweep's first Push.
+  void SetCap(const SweepId& sweep, std::int64_t max_concurrent_runs);
+  void Push(const Request& request);
+  // Whether it was there.
+  bool Remove(const Request& request);
+  // A run of the sweep began (+1) or stopped (-1) to hold slots.
+  void CountActive(const SweepId& sweep, int change);
+
+  bool AtCap(const SweepId& sweep) const;
+  std::int64_t Cap(const SweepId& sweep) const;
+  std::int64_t Active(const SweepId& sweep) const;
+
+  // First run of every class that is not at its cap, best first.
+  const PersistentMap<Rank, QueueClass>& heads() const { return heads_; }
+  const Request* First(const QueueClass& queue_class) const;
+  // Waiting runs of a class in order; nullptr: none.
+  const PersistentMap<Rank, Request>* Waiting(const QueueClass& queue_class) const;
+  const PersistentMap<QueueClass, PersistentMap<Rank, Request>>& classes() const { return classes_; }
+  QueueClass ClassOf(const Request& request) const;
+  // How many waiting runs go before this rank; O(classes + answer), stops counting at `limit`.
+  std::int64_t CountAhead(const Rank& rank, std::int64_t limit) const;
+  std::size_t size() const { return size_; }
+
+ private:
+  struct Capped {
+    std::int64_t cap = 0;
+    std::int64_t active = 0;
+  };
+  void Refresh(const QueueClass& queue_class, std::optional<Rank> old_head);
+  std::optional<Rank> HeadRank(const QueueClass& queue_class) const;
+
+  PersistentMap<QueueClass, PersistentMap<Rank, Request>> classes_;
+  PersistentMap<Rank, QueueClass> heads_;
+  PersistentMap<SweepId, Capped> capped_;
+  std::size_t size_ = 0;
+};
+
+struct Index {
+  Fleet fleet;
+  Queue queue;
+};
+
+}  // namespace entrain::scheduler
