@@ -1,0 +1,200 @@
+#include "tests/integration/cluster.h"
+
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "base/files.h"
+#include "base/strings.h"
+#include "data/prepare.h"
+
+namespace entrain::testing {
+namespace {
+
+constexpr int kCallTimeoutMs = 10'000;
+
+std::string Program(const std::string& name) { return StrCat(ENTRAIN_BIN_DIR, "/", name); }
+
+void SetDeadline(grpc::ClientContext* context) {
+  context->set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(kCallTimeoutMs));
+  context->set_wait_for_ready(true);
+}
+
+std::string AwaitFile(const std::string& path) {
+  std::string content;
+  Eventually([&] {
+    auto bytes = ReadFile(path);
+    if (bytes.ok()) content = *bytes;
+    return !content.empty();
+  });
+  while (!content.empty() && content.back() == '\n') content.pop_back();
+  return content;
+}
+
+}  // namespace
+
+Cluster::Cluster(const std::string& name, int lease_ms)
+    : root_(StrCat(::testing::TempDir(), "/entrain-", name, "-", ::getpid())), lease_ms_(lease_ms) {
+  std::filesystem::remove_all(root_);
+  EXPECT_TRUE(MakeFolders(root_ + "/artifacts/datasets").ok());
+}
+
+Cluster::~Cluster() {
+  workers_.clear();
+  coordinator_.KillNow();
+  for (pid_t pid : GangProcesses()) kill(pid, SIGKILL);
+  if (!::testing::Test::HasFailure()) std::filesystem::remove_all(root_);
+}
+
+void Cluster::StartCoordinator() {
+  const std::string address_file = root_ + "/coordinator.address";
+  std::filesystem::remove(address_file);
+  coordinator_ = Process::Start(
+      {Program("entrain-coordinator"), "--data-dir", root_ + "/data", "--listen", address_, "--address-file", address_file,
+       "--artifacts", root_ + "/artifacts", "--metrics", "127.0.0.1:0", "--metrics-address-file",
+       root_ + "/coordinator.metrics", "--lease-ms", std::to_string(lease_ms_), "--heartbeat-ms", "500"},
+      root_ + "/coordinator.log");
+  address_ = AwaitFile(address_file);
+  ASSERT_FALSE(address_.empty()) << LogTail("coordinator.log");
+  stub_ = v1::SweepService::NewStub(grpc::CreateChannel(address_, grpc::InsecureChannelCredentials()));
+}
+
+void Cluster::StartWorker(const std::string& name, int slots) {
+  const std::string metrics_file = StrCat(root_, "/", name, ".metrics");
+  std::filesystem::remove(metrics_file);
+  workers_[name] = Process::Start(
+      {Program("entrain-worker"), "--coordinator", address_, "--dir", StrCat(root_, "/", name), "--artifacts",
+       root_ + "/artifacts", "--slots", std::to_string(slots), "--slot-kind", "cpu", "--name", name, "--metrics",
+       "127.0.0.1:0", "--metrics-address-file", metrics_file},
+      StrCat(root_, "/", name, ".log"));
+  ASSERT_FALSE(AwaitFile(metrics_file).empty()) << LogTail(name + ".log");
+}
+
+std::string Cluster::worker_metrics_address(const std::string& name) const {
+  return AwaitFile(StrCat(root_, "/", name, ".metrics"));
+}
+
+std::string Cluster::Submit(const std::string& yaml) {
+  if (dataset_ref_.empty()) {
+    data::PrepareOptions options;
+    options.source = data::FindPythonStdlib().value();
+    options.include = {"*.py"};
+    options.max_bytes = 400'000;
+    options.name = "stdlib";
+    auto prepared = data::Prepare(options, root_ + "/artifacts/datasets");
+    EXPECT_TRUE(prepared.ok()) << prepared.status();
+    dataset_ref_ = prepared->ref.ToString();
+  }
+  v1::SubmitRequest request;
+  request.set_yaml(yaml);
+  request.set_owner("tester");
+  request.set_idempotency_key(yaml);
+  auto* binding = request.add_datasets();
+  binding->set_path("python-stdlib");
+  binding->set_reference(dataset_ref_);
+  binding->set_vocab_size(256);
+  v1::SubmitResponse response;
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  const grpc::Status status = stub_->Submit(&context, request, &response);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  return response.sweep_id();
+}
+
+v1::Sweep Cluster::GetSweep(const std::string& id) {
+  v1::GetSweepRequest request;
+  request.set_sweep_id(id);
+  v1::Sweep sweep;
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  const grpc::Status status = stub_->GetSweep(&context, request, &sweep);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  return sweep;
+}
+
+v1::RunDetail Cluster::GetRun(const std::string& id) {
+  v1::GetRunRequest request;
+  request.set_run_id(id);
+  v1::RunDetail detail;
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  const grpc::Status status = stub_->GetRun(&context, request, &detail);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  return detail;
+}
+
+std::vector<v1::Sample> Cluster::Samples(const std::string& run_id) {
+  v1::FetchSamplesRequest request;
+  request.set_run_id(run_id);
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  auto reader = stub_->FetchSamples(&context, request);
+  std::vector<v1::Sample> samples;
+  v1::FetchSamplesResponse response;
+  while (reader->Read(&response)) samples.insert(samples.end(), response.samples().begin(), response.samples().end());
+  const grpc::Status status = reader->Finish();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  return samples;
+}
+
+v1::RunSummary Cluster::AwaitRun(const std::string& sweep_id, const std::function<bool(const v1::RunSummary&)>& condition,
+                                 int timeout_ms) {
+  v1::RunSummary last;
+  const bool held = Eventually(
+      [&] {
+        const v1::Sweep sweep = GetSweep(sweep_id);
+        if (sweep.runs_size() == 0) return false;
+        last = sweep.runs(0);
+        return condition(last);
+      },
+      timeout_ms);
+  EXPECT_TRUE(held) << last.DebugString() << "\n--- coordinator\n" << LogTail("coordinator.log");
+  if (!held) {
+    for (const auto& [name, process] : workers_) ADD_FAILURE() << "--- " << name << "\n" << LogTail(name + ".log");
+  }
+  return last;
+}
+
+v1::RunSummary Cluster::AwaitState(const std::string& sweep_id, const std::string& state, int timeout_ms) {
+  return AwaitRun(sweep_id, [&state](const v1::RunSummary& run) { return run.state() == state; }, timeout_ms);
+}
+
+v1::RunSummary Cluster::AwaitStep(const std::string& sweep_id, long long step) {
+  return AwaitRun(sweep_id, [step](const v1::RunSummary& run) { return run.step() >= step; });
+}
+
+std::string Cluster::FinalWeights(const std::string& run_id) {
+  const v1::RunDetail detail = GetRun(run_id);
+  const auto newest = std::max_element(
+      detail.checkpoints().begin(), detail.checkpoints().end(),
+      [](const v1::Checkpoint& a, const v1::Checkpoint& b) { return a.step() < b.step(); });
+  if (newest == detail.checkpoints().end()) {
+    ADD_FAILURE() << "no checkpoint of " << run_id;
+    return "";
+  }
+  return ReadFile(StrCat(root_, "/artifacts/", newest->path(), "/model.safetensors")).value_or("");
+}
+
+std::vector<pid_t> Cluster::GangProcesses(const std::string& program) {
+  std::vector<pid_t> pids = FindProcesses({root_ + "/", "/attempts/", program});
+  std::erase_if(pids, [](pid_t pid) { return pid == ::getpid(); });
+  return pids;
+}
+
+std::string Cluster::LogTail(const std::string& file) const {
+  const std::string text = ReadFile(StrCat(root_, "/", file)).value_or("(no log)");
+  return text.size() > 3000 ? text.substr(text.size() - 3000) : text;
+}
+
+std::string SmallSweep(const std::string& name, const std::string& variant, int steps, int ranks,
+                       const std::string& extra_train) {
+  return StrCat("name: ", name, "\ndata:\n  path: python-stdlib\n  tokenizer: bytes\nmodel:\n  n_layer: 2\n  n_head: 2\n",
+                "  n_embd: 32\n  init_std: 0.07\nvariants:\n  - preset: ", variant, "\ntrain:\n  steps: ", steps,
+                "\n  batch_size: 4\n  context: 32\n  lr: 0.001\n  eval_interval_steps: 50\n", extra_train,
+                "resources:\n  ranks_per_machine: ", ranks, "\n");
+}
+
+}  // namespace entrain::testing

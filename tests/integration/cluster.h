@@ -1,0 +1,62 @@
+// The real programs on loopback, in a folder of their own: one coordinator and workers, started, killed and restarted by a test.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "entrain/v1/sweep_service.grpc.pb.h"
+#include "tests/integration/process.h"
+
+namespace entrain::testing {
+
+class Cluster {
+ public:
+  // `lease_ms` short, so that a lost worker is noticed within a test.
+  explicit Cluster(const std::string& name, int lease_ms = 4'000);
+  ~Cluster();
+
+  // The first start takes a free port; later ones take the same again, as a restarted service would.
+  void StartCoordinator();
+  void StartWorker(const std::string& name, int slots);
+  Process& coordinator() { return coordinator_; }
+  Process& worker(const std::string& name) { return workers_.at(name); }
+  std::string worker_metrics_address(const std::string& name) const;
+  const std::string& root() const { return root_; }
+  const std::string& address() const { return address_; }
+
+  // Prepares a little of the Python standard library (once a cluster) and submits the sweep with it as its data.
+  std::string Submit(const std::string& yaml);
+  v1::Sweep GetSweep(const std::string& id);
+  v1::RunDetail GetRun(const std::string& id);
+  // All samples that count, in step order.
+  std::vector<v1::Sample> Samples(const std::string& run_id);
+  // Waits until the first run of the sweep satisfies the condition; fails the test otherwise, with the run and the logs' tails.
+  v1::RunSummary AwaitRun(const std::string& sweep_id, const std::function<bool(const v1::RunSummary&)>& condition,
+                          int timeout_ms = 60'000);
+  v1::RunSummary AwaitState(const std::string& sweep_id, const std::string& state, int timeout_ms = 120'000);
+  v1::RunSummary AwaitStep(const std::string& sweep_id, long long step);
+  // model.safetensors of the run's newest checkpoint, as bytes.
+  std::string FinalWeights(const std::string& run_id);
+  // Processes of this cluster's gangs (supervisors, mpirun, trainers).
+  std::vector<pid_t> GangProcesses(const std::string& program = "");
+  std::string LogTail(const std::string& file) const;
+  v1::SweepService::Stub& stub() { return *stub_; }
+
+ private:
+  std::string root_;
+  int lease_ms_;
+  std::string address_ = "127.0.0.1:0";
+  std::string dataset_ref_;
+  Process coordinator_;
+  std::map<std::string, Process> workers_;
+  std::unique_ptr<v1::SweepService::Stub> stub_;
+};
+
+// A sweep of one small run. `extra` is added under `train:`; lines are indented by two spaces.
+std::string SmallSweep(const std::string& name, const std::string& variant, int steps, int ranks,
+                       const std::string& extra_train = "");
+
+}  // namespace entrain::testing
