@@ -1,0 +1,275 @@
+#include <array>
+#include <type_traits>
+
+#include "base/check.h"
+#include "base/status_macros.h"
+#include "base/strings.h"
+#include "proto/journal.h"
+#include "proto/journal_parts.h"
+
+namespace entrain::journal {
+namespace {
+
+using domain::StopKind;
+
+std::string_view ToString(StopKind kind) {
+  switch (kind) {
+    case StopKind::kHalt: return "halt";
+    case StopKind::kCancel: return "cancel";
+    case StopKind::kPause: return "pause";
+    case StopKind::kPreempt: return "preempt";
+  }
+  return "";
+}
+
+absl::Status DecodeStopKind(const std::string& text, StopKind* out) {
+  for (const StopKind kind : {StopKind::kHalt, StopKind::kCancel, StopKind::kPause, StopKind::kPreempt}) {
+    if (ToString(kind) == text) {
+      *out = kind;
+      return absl::OkStatus();
+    }
+  }
+  return UnknownText("stop_decided.kind", text);
+}
+
+absl::Status DecodeFailure(const std::string& text, domain::FailureClass* out) {
+  const auto failure = domain::ParseFailureClass(text);
+  if (!failure) return UnknownText("failure", text);
+  *out = *failure;
+  return absl::OkStatus();
+}
+
+// One overload a kind: the fact's body into its place in the message.
+void Put(const domain::SweepAdmitted& body, v1::Fact* out) {
+  v1::SweepAdmitted* to = out->mutable_sweep_admitted();
+  to->set_sweep(body.sweep.value());
+  to->set_idempotency_key(body.idempotency_key);
+  Encode(body.spec, to->mutable_spec());
+}
+void Put(const domain::RunRetried& body, v1::Fact* out) {
+  v1::RunRetried* to = out->mutable_run_retried();
+  to->set_previous(body.previous.value());
+  to->set_run(body.run.value());
+  to->set_by(body.by);
+}
+void Put(const domain::WorkerRegistered& body, v1::Fact* out) {
+  Encode(body.info, out->mutable_worker_registered()->mutable_info());
+  out->mutable_worker_registered()->set_incarnation(body.incarnation);
+}
+void Put(const domain::WorkerSilent& body, v1::Fact* out) {
+  out->mutable_worker_silent()->set_worker(body.worker.value());
+}
+void Put(const domain::WorkerDraining& body, v1::Fact* out) {
+  out->mutable_worker_draining()->set_worker(body.worker.value());
+  out->mutable_worker_draining()->set_draining(body.draining);
+}
+void Put(const domain::RunPlaced& body, v1::Fact* out) {
+  v1::RunPlaced* to = out->mutable_run_placed();
+  Encode(body.key, to->mutable_key());
+  Encode(body.gang, to->mutable_gang());
+  Encode(body.resume_from, to->mutable_resume_from());
+}
+void Put(const domain::RunStarted& body, v1::Fact* out) { Encode(body.key, out->mutable_run_started()->mutable_key()); }
+void Put(const domain::CheckpointRecorded& body, v1::Fact* out) {
+  out->mutable_checkpoint_recorded()->set_run(body.run.value());
+  Encode(body.checkpoint, out->mutable_checkpoint_recorded()->mutable_checkpoint());
+}
+void Put(const domain::StopDecided& body, v1::Fact* out) {
+  v1::StopDecided* to = out->mutable_stop_decided();
+  Encode(body.key, to->mutable_key());
+  to->set_kind(std::string(ToString(body.kind)));
+  to->set_reason(body.reason);
+}
+void Put(const domain::VerdictRecorded& body, v1::Fact* out) {
+  out->mutable_verdict_recorded()->set_run(body.run.value());
+  Encode(body.verdict, out->mutable_verdict_recorded()->mutable_verdict());
+}
+void Put(const domain::AttemptClosed& body, v1::Fact* out) {
+  Encode(body.key, out->mutable_attempt_closed()->mutable_key());
+  Encode(body.end, out->mutable_attempt_closed()->mutable_end());
+}
+void Put(const domain::RunRequeued& body, v1::Fact* out) {
+  v1::RunRequeued* to = out->mutable_run_requeued();
+  to->set_run(body.run.value());
+  to->set_failure(std::string(domain::ToString(body.failure)));
+  to->set_counts_as_failure(body.counts_as_failure);
+  to->set_reason(body.reason);
+}
+void Put(const domain::RunPaused& body, v1::Fact* out) {
+  out->mutable_run_paused()->set_run(body.run.value());
+  out->mutable_run_paused()->set_reason(body.reason);
+}
+void Put(const domain::RunResumed& body, v1::Fact* out) {
+  out->mutable_run_resumed()->set_run(body.run.value());
+  out->mutable_run_resumed()->set_by(body.by);
+}
+void Put(const domain::RunFinished& body, v1::Fact* out) {
+  v1::RunFinished* to = out->mutable_run_finished();
+  to->set_run(body.run.value());
+  to->set_state(std::string(domain::ToString(body.state)));
+  to->set_halt_reason(std::string(domain::ToString(body.halt_reason)));
+  to->set_failure(std::string(domain::ToString(body.failure)));
+  to->set_reason(body.reason);
+  to->set_result_step(body.result_step);
+  to->set_fully_judged(body.fully_judged);
+}
+void Put(const domain::WaitReasonChanged& body, v1::Fact* out) {
+  v1::WaitReasonChanged* to = out->mutable_wait_reason_changed();
+  to->set_run(body.run.value());
+  to->set_never(body.never);
+  to->set_reason(body.reason);
+}
+void Put(const domain::MemberReleased& body, v1::Fact* out) {
+  Encode(body.key, out->mutable_member_released()->mutable_key());
+  out->mutable_member_released()->set_worker(body.worker.value());
+}
+void Put(const domain::AttemptReclaimed& body, v1::Fact* out) {
+  Encode(body.key, out->mutable_attempt_reclaimed()->mutable_key());
+}
+void Put(const domain::WorkerHeard&, v1::Fact*) { ENTRAIN_CHECK_MSG(false, "a transient fact is never stored"); }
+void Put(const domain::TermStarted&, v1::Fact*) { ENTRAIN_CHECK_MSG(false, "a transient fact is never stored"); }
+
+absl::Status Take(const v1::SweepAdmitted& from, domain::SweepAdmitted* out) {
+  out->sweep = SweepId(from.sweep());
+  out->idempotency_key = from.idempotency_key();
+  return Decode(from.spec(), &out->spec);
+}
+absl::Status Take(const v1::RunRetried& from, domain::RunRetried* out) {
+  *out = {RunId(from.previous()), RunId(from.run()), from.by()};
+  return absl::OkStatus();
+}
+absl::Status Take(const v1::WorkerRegistered& from, domain::WorkerRegistered* out) {
+  out->incarnation = from.incarnation();
+  return Decode(from.info(), &out->info);
+}
+absl::Status Take(const v1::WorkerSilent& from, domain::WorkerSilent* out) {
+  out->worker = WorkerId(from.worker());
+  return absl::OkStatus();
+}
+absl::Status Take(const v1::WorkerDraining& from, domain::WorkerDraining* out) {
+  *out = {WorkerId(from.worker()), from.draining()};
+  return absl::OkStatus();
+}
+absl::Status Take(const v1::RunPlaced& from, domain::RunPlaced* out) {
+  ENTRAIN_RETURN_IF_ERROR(Decode(from.key(), &out->key));
+  ENTRAIN_RETURN_IF_ERROR(Decode(from.gang(), &out->gang));
+  return Decode(from.resume_from(), &out->resume_from);
+}
+absl::Status Take(const v1::RunStarted& from, domain::RunStarted* out) { return Decode(from.key(), &out->key); }
+absl::Status Take(const v1::CheckpointRecorded& from, domain::CheckpointRecorded* out) {
+  out->run = RunId(from.run());
+  return Decode(from.checkpoint(), &out->checkpoint);
+}
+absl::Status Take(const v1::StopDecided& from, domain::StopDecided* out) {
+  ENTRAIN_RETURN_IF_ERROR(Decode(from.key(), &out->key));
+  out->reason = from.reason();
+  return DecodeStopKind(from.kind(), &out->kind);
+}
+absl::Status Take(const v1::VerdictRecorded& from, domain::VerdictRecorded* out) {
+  out->run = RunId(from.run());
+  return Decode(from.verdict(), &out->verdict);
+}
+absl::Status Take(const v1::AttemptClosed& from, domain::AttemptClosed* out) {
+  ENTRAIN_RETURN_IF_ERROR(Decode(from.key(), &out->key));
+  return Decode(from.end(), &out->end);
+}
+absl::Status Take(const v1::RunRequeued& from, domain::RunRequeued* out) {
+  out->run = RunId(from.run());
+  out->counts_as_failure = from.counts_as_failure();
+  out->reason = from.reason();
+  return DecodeFailure(from.failure(), &out->failure);
+}
+absl::Status Take(const v1::RunPaused& from, domain::RunPaused* out) {
+  *out = {RunId(from.run()), from.reason()};
+  return absl::OkStatus();
+}
+absl::Status Take(const v1::RunResumed& from, domain::RunResumed* out) {
+  *out = {RunId(from.run()), from.by()};
+  return absl::OkStatus();
+}
+absl::Status Take(const v1::RunFinished& from, domain::RunFinished* out) {
+  const auto state = domain::ParseRunState(from.state());
+  if (!state) return UnknownText("run_finished.state", from.state());
+  const auto halt_reason = domain::ParseHaltReason(from.halt_reason());
+  if (!halt_reason) return UnknownText("run_finished.halt_reason", from.halt_reason());
+  out->run = RunId(from.run());
+  out->state = *state;
+  out->halt_reason = *halt_reason;
+  out->reason = from.reason();
+  out->result_step = from.result_step();
+  out->fully_judged = from.fully_judged();
+  return DecodeFailure(from.failure(), &out->failure);
+}
+absl::Status Take(const v1::WaitReasonChanged& from, domain::WaitReasonChanged* out) {
+  *out = {RunId(from.run()), from.never(), from.reason()};
+  return absl::OkStatus();
+}
+absl::Status Take(const v1::MemberReleased& from, domain::MemberReleased* out) {
+  out->worker = WorkerId(from.worker());
+  return Decode(from.key(), &out->key);
+}
+absl::Status Take(const v1::AttemptReclaimed& from, domain::AttemptReclaimed* out) { return Decode(from.key(), &out->key); }
+
+template <typename Body, typename Message>
+absl::Status TakeAs(const Message& message, domain::Fact* fact) {
+  return Take(message, &fact->body.template emplace<Body>());
+}
+
+absl::Status TakeBody(const v1::Fact& from, domain::Fact* fact) {
+  switch (from.body_case()) {
+    case v1::Fact::kSweepAdmitted: return TakeAs<domain::SweepAdmitted>(from.sweep_admitted(), fact);
+    case v1::Fact::kRunRetried: return TakeAs<domain::RunRetried>(from.run_retried(), fact);
+    case v1::Fact::kWorkerRegistered: return TakeAs<domain::WorkerRegistered>(from.worker_registered(), fact);
+    case v1::Fact::kWorkerSilent: return TakeAs<domain::WorkerSilent>(from.worker_silent(), fact);
+    case v1::Fact::kWorkerDraining: return TakeAs<domain::WorkerDraining>(from.worker_draining(), fact);
+    case v1::Fact::kRunPlaced: return TakeAs<domain::RunPlaced>(from.run_placed(), fact);
+    case v1::Fact::kRunStarted: return TakeAs<domain::RunStarted>(from.run_started(), fact);
+    case v1::Fact::kCheckpointRecorded: return TakeAs<domain::CheckpointRecorded>(from.checkpoint_recorded(), fact);
+    case v1::Fact::kStopDecided: return TakeAs<domain::StopDecided>(from.stop_decided(), fact);
+    case v1::Fact::kVerdictRecorded: return TakeAs<domain::VerdictRecorded>(from.verdict_recorded(), fact);
+    case v1::Fact::kAttemptClosed: return TakeAs<domain::AttemptClosed>(from.attempt_closed(), fact);
+    case v1::Fact::kRunRequeued: return TakeAs<domain::RunRequeued>(from.run_requeued(), fact);
+    case v1::Fact::kRunPaused: return TakeAs<domain::RunPaused>(from.run_paused(), fact);
+    case v1::Fact::kRunResumed: return TakeAs<domain::RunResumed>(from.run_resumed(), fact);
+    case v1::Fact::kRunFinished: return TakeAs<domain::RunFinished>(from.run_finished(), fact);
+    case v1::Fact::kWaitReasonChanged: return TakeAs<domain::WaitReasonChanged>(from.wait_reason_changed(), fact);
+    case v1::Fact::kMemberReleased: return TakeAs<domain::MemberReleased>(from.member_released(), fact);
+    case v1::Fact::kAttemptReclaimed: return TakeAs<domain::AttemptReclaimed>(from.attempt_reclaimed(), fact);
+    case v1::Fact::BODY_NOT_SET: break;
+  }
+  return absl::DataLossError("journal: a fact of a kind that this build does not know");
+}
+
+}  // namespace
+
+std::string EncodeFact(const domain::Fact& fact) {
+  v1::Fact out;
+  out.set_at_ms(fact.at_ms);
+  out.set_wall_ms(fact.wall_ms);
+  std::visit([&](const auto& body) { Put(body, &out); }, fact.body);
+  return out.SerializeAsString();
+}
+
+absl::StatusOr<domain::Fact> DecodeFact(std::string_view bytes) {
+  v1::Fact message;
+  if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return absl::DataLossError(StrCat("journal: ", bytes.size(), " bytes are not a fact"));
+  }
+  domain::Fact fact;
+  fact.at_ms = message.at_ms();
+  fact.wall_ms = message.wall_ms();
+  ENTRAIN_RETURN_IF_ERROR(TakeBody(message, &fact));
+  return fact;
+}
+
+std::string_view KindOf(const domain::Fact& fact) {
+  static constexpr std::array kNames = {
+      "sweep_admitted", "run_retried",  "worker_registered", "worker_silent",  "worker_draining", "run_placed",
+      "run_started",    "checkpoint_recorded", "stop_decided", "verdict_recorded", "attempt_closed", "run_requeued",
+      "run_paused",     "run_resumed",  "run_finished",      "wait_reason_changed",
+      "member_released", "attempt_reclaimed", "worker_heard", "term_started"};
+  static_assert(kNames.size() == std::variant_size_v<decltype(domain::Fact::body)>);
+  return kNames[fact.body.index()];
+}
+
+}  // namespace entrain::journal
