@@ -49,7 +49,7 @@ struct Metric {
 const Metric& Describe(MetricId id);
 std::span<const Metric> AllMetrics();
 std::string_view NameOf(MetricId id);
-// The values known beforehand of the metric's only label.
+// The values known beforehand of the metric's last label.
 std::span<const std::string_view> KnownValues(MetricId id);
 
 // docs/metrics.md; a test holds the file equal to this.
