@@ -4,7 +4,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <exception>
+#include <stop_token>
+#include <thread>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -61,21 +64,27 @@ std::string WithoutBrackets(const std::string& host) {
   return host.front() == '[' && host.back() == ']' ? host.substr(1, host.size() - 2) : host;
 }
 
-// A port that was free a moment ago on `host`.
-absl::StatusOr<int> FreePort(const std::string& host) {
+using AddressList = std::unique_ptr<addrinfo, decltype(&freeaddrinfo)>;
+
+absl::StatusOr<AddressList> Resolve(const std::string& host, const std::string& port) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE | AI_NUMERICHOST;
   addrinfo* found = nullptr;
-  if (const int error = getaddrinfo(WithoutBrackets(host).c_str(), "0", &hints, &found); error != 0) {
+  if (const int error = getaddrinfo(WithoutBrackets(host).c_str(), port.c_str(), &hints, &found); error != 0) {
     return absl::InvalidArgumentError(StrCat("metrics address: ", host, ": ", gai_strerror(error)));
   }
+  return AddressList(found, &freeaddrinfo);
+}
+
+// A port that was free a moment ago on `host`.
+absl::StatusOr<int> FreePort(const std::string& host) {
+  ENTRAIN_ASSIGN_OR_RETURN(const AddressList found, Resolve(host, "0"));
   sockaddr_storage bound{};
   socklen_t length = sizeof bound;
   const int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const bool ok = fd >= 0 && bind(fd, found->ai_addr, found->ai_addrlen) == 0 &&
                   getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &length) == 0;
-  freeaddrinfo(found);
   if (fd >= 0) close(fd);
   if (!ok) return absl::UnavailableError(StrCat("no free port for metrics on ", host));
   char port[NI_MAXSERV];
@@ -104,16 +113,38 @@ absl::StatusOr<std::unique_ptr<prometheus::Exposer>> BindFreePort(const std::str
   return last;
 }
 
+// One connection that asks nothing.
+void Knock(const std::string& host, int port) {
+  const auto found = Resolve(host, std::to_string(port));
+  if (!found.ok()) return;
+  const int fd = socket((*found)->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return;
+  connect(fd, (*found)->ai_addr, (*found)->ai_addrlen);
+  close(fd);
+}
+
 }  // namespace
 
 Exposition::Exposition() = default;
-Exposition::~Exposition() = default;
+
+// The server looks whether to stop after each connection, and otherwise every two seconds.
+Exposition::~Exposition() {
+  if (exposer_ == nullptr) return;
+  std::jthread knocking([host = host_, port = port()](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      Knock(host, port);
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  });
+  exposer_.reset();
+}
 
 absl::StatusOr<std::unique_ptr<Exposition>> Exposition::Serve(const std::string& address, CollectFunction collect) {
   ENTRAIN_ASSIGN_OR_RETURN(const HostPort parts, SplitAddress(address));
   auto exposer = std::stoi(parts.port) == 0 ? BindFreePort(parts.host) : Bind(address);
   if (!exposer.ok()) return exposer.status();
   auto exposition = std::unique_ptr<Exposition>(new Exposition());
+  exposition->host_ = parts.host;
   exposition->metrics_ = std::make_shared<CollectByFunction>(std::move(collect));
   exposition->health_ = std::make_shared<CollectByFunction>(Healthy);
   exposition->exposer_ = std::move(exposer).value();

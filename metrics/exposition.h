@@ -31,6 +31,7 @@ class Exposition {
  private:
   Exposition();
 
+  std::string host_;
   std::shared_ptr<prometheus::Collectable> metrics_;
   std::shared_ptr<prometheus::Collectable> health_;
   std::unique_ptr<prometheus::Exposer> exposer_;
