@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "domain/model_config.h"
 #include "domain/run_state.h"
 #include "domain/sample.h"
 
@@ -28,7 +30,9 @@ struct RunData {
   std::int64_t world_size = 1;
   std::int64_t attempts = 0;
   std::string config_json;
-  std::vector<domain::EntropySample> samples;  // in step order, thinned
+  // As in config_json; what the private-inference cost is counted from. None: no cost is shown.
+  std::optional<domain::ModelConfig> model;
+  std::vector<domain::EntropySample> samples;  // in step order; any number, the report thins them
   std::vector<domain::Evaluation> evaluations;
 };
 
@@ -55,20 +59,32 @@ Bands CountBands(const std::vector<float>& entropy_nats, std::int64_t context, B
 struct LeaderboardRow {
   std::string variant;
   std::string axes;
-  std::int64_t n = 0;          // runs with a result
+  std::int64_t n = 0;          // runs whose results are averaged here
   std::int64_t runs = 0;       // runs in all
+  // True: n are the runs that trained to their end. False: none did, so n are those with any result, as of the step that counts;
+  // such a row is not comparable and ranks below those that are.
+  bool completed = false;
   double perplexity_mean = 0;  // of the last evaluation that counts; NaN when none
   double perplexity_spread = 0;  // sample standard deviation; NaN for n < 2
-  double loss_mean = 0;
-  double tokens_per_second_mean = 0;
+  double loss_mean = 0;          // training loss over the last twentieth (at most 20) of the samples that count
+  double tokens_per_second_mean = 0;  // over the runs' medians
+  std::int64_t result_step_min = 0;   // the steps whose results count, over the n runs
+  std::int64_t result_step_max = 0;
+  // Private inference of one token from a full context; NaN without a model.
+  double communication_gb = 0;
+  double latency_minutes = 0;
   Bands bands_log_context;       // summed over the row's runs, at the result step
   Bands bands_observed;
   std::map<std::string, std::int64_t> states;  // "succeeded" -> 2, "halted (collapse)" -> 1
   std::string note;              // the first stop's reason
 };
-// Best perplexity first; rows without a result last.
+// Completed rows by perplexity, then others by perplexity, then rows without a result; equal rows by name.
 std::vector<LeaderboardRow> MakeLeaderboard(const SweepData& sweep);
 
+// What won, what was stopped and why, and what stopping saved: a sentence each.
+std::vector<std::string> SummaryLines(const SweepData& sweep);
+
+// At most 100 columns.
 std::string LeaderboardText(const std::vector<LeaderboardRow>& rows);
 std::string LeaderboardJson(const std::vector<LeaderboardRow>& rows);
 std::string LeaderboardCsv(const std::vector<LeaderboardRow>& rows);
