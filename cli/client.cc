@@ -1,0 +1,198 @@
+#include "cli/client.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <mutex>
+#include <utility>
+
+#include "base/strings.h"
+#include "entrain/v1/sweep_service.grpc.pb.h"
+
+namespace entrain::cli {
+namespace {
+
+constexpr int kCallTimeoutSeconds = 30;
+// A sweep's answer carries every run; far above any real one.
+constexpr int kMaxMessageBytes = 256 << 20;
+
+std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  // Finds a coordinator's machine that vanished without a word while a stream is open.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20'000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
+  // A proxy meant for the web would swallow the coordinator of a lab.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+}
+
+absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
+  if (status.ok()) return absl::OkStatus();
+  const auto code = static_cast<absl::StatusCode>(status.error_code());
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE) {
+    return absl::Status(code, StrCat("coordinator ", address, " cannot be reached: ", status.error_message()));
+  }
+  if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
+    return absl::Status(code, StrCat("coordinator ", address, " did not answer within ", kCallTimeoutSeconds, " s"));
+  }
+  return absl::Status(code, status.error_message());
+}
+
+}  // namespace
+
+struct StreamStop::Shared {
+  std::mutex mutex;
+  grpc::ClientContext* context = nullptr;
+  bool stopped = false;
+};
+
+StreamStop::StreamStop() : shared_(std::make_unique<Shared>()) {}
+StreamStop::~StreamStop() = default;
+
+void StreamStop::Stop() {
+  const std::lock_guard<std::mutex> lock(shared_->mutex);
+  shared_->stopped = true;
+  if (shared_->context != nullptr) shared_->context->TryCancel();
+}
+
+bool StreamStop::stopped() const {
+  const std::lock_guard<std::mutex> lock(shared_->mutex);
+  return shared_->stopped;
+}
+
+struct Client::Stub {
+  explicit Stub(const std::string& address)
+      : channel(OpenChannel(address)), service(v1::SweepService::NewStub(channel)) {}
+
+  template <typename Request, typename Response>
+  using Method = grpc::Status (v1::SweepService::Stub::*)(grpc::ClientContext*, const Request&, Response*);
+
+  template <typename Request, typename Response>
+  absl::StatusOr<Response> Call(Method<Request, Response> method, const Request& request, const std::string& address) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(kCallTimeoutSeconds));
+    Response response;
+    const absl::Status status = FromGrpc((service.get()->*method)(&context, request, &response), address);
+    if (!status.ok()) return status;
+    return response;
+  }
+
+  std::shared_ptr<grpc::Channel> channel;
+  std::unique_ptr<v1::SweepService::Stub> service;
+};
+
+namespace {
+
+// Reads a stream to its end. `Shared` is StreamStop's, which is private.
+template <typename Message, typename Shared, typename Open>
+absl::Status ReadStream(Shared* shared, const std::string& address, Open open,
+                        const std::function<void(const Message&)>& on_message) {
+  grpc::ClientContext context;
+  {
+    const std::lock_guard<std::mutex> lock(shared->mutex);
+    if (shared->stopped) return absl::CancelledError("stopped");
+    shared->context = &context;
+  }
+  std::unique_ptr<grpc::ClientReader<Message>> reader = open(&context);
+  Message message;
+  while (reader->Read(&message)) on_message(message);
+  const grpc::Status status = reader->Finish();
+  {
+    const std::lock_guard<std::mutex> lock(shared->mutex);
+    shared->context = nullptr;
+  }
+  return FromGrpc(status, address);
+}
+
+}  // namespace
+
+Client::Client(std::string address) : address_(std::move(address)), stub_(std::make_unique<Stub>(address_)) {}
+Client::~Client() = default;
+
+absl::StatusOr<v1::SubmitResponse> Client::Submit(const v1::SubmitRequest& request) {
+  return stub_->Call(&v1::SweepService::Stub::Submit, request, address_);
+}
+
+absl::StatusOr<v1::ListSweepsResponse> Client::ListSweeps() {
+  return stub_->Call(&v1::SweepService::Stub::ListSweeps, v1::ListSweepsRequest(), address_);
+}
+
+absl::StatusOr<v1::Sweep> Client::GetSweep(const std::string& id) {
+  v1::GetSweepRequest request;
+  request.set_sweep_id(id);
+  return stub_->Call(&v1::SweepService::Stub::GetSweep, request, address_);
+}
+
+absl::StatusOr<v1::RunDetail> Client::GetRun(const std::string& id) {
+  v1::GetRunRequest request;
+  request.set_run_id(id);
+  return stub_->Call(&v1::SweepService::Stub::GetRun, request, address_);
+}
+
+absl::StatusOr<int> Client::Stop(const std::string& id, const std::string& by) {
+  v1::StopRequest request;
+  request.set_id(id);
+  request.set_by(by);
+  const auto response = stub_->Call(&v1::SweepService::Stub::Stop, request, address_);
+  if (!response.ok()) return response.status();
+  return response->runs();
+}
+
+absl::StatusOr<int> Client::Pause(const std::string& id, const std::string& by) {
+  v1::PauseRequest request;
+  request.set_id(id);
+  request.set_by(by);
+  const auto response = stub_->Call(&v1::SweepService::Stub::Pause, request, address_);
+  if (!response.ok()) return response.status();
+  return response->runs();
+}
+
+absl::StatusOr<int> Client::Resume(const std::string& id, const std::string& by) {
+  v1::ResumeRequest request;
+  request.set_id(id);
+  request.set_by(by);
+  const auto response = stub_->Call(&v1::SweepService::Stub::Resume, request, address_);
+  if (!response.ok()) return response.status();
+  return response->runs();
+}
+
+absl::StatusOr<v1::RetryResponse> Client::Retry(const std::string& id, const std::string& by) {
+  v1::RetryRequest request;
+  request.set_id(id);
+  request.set_by(by);
+  return stub_->Call(&v1::SweepService::Stub::Retry, request, address_);
+}
+
+absl::StatusOr<v1::ListWorkersResponse> Client::ListWorkers() {
+  return stub_->Call(&v1::SweepService::Stub::ListWorkers, v1::ListWorkersRequest(), address_);
+}
+
+absl::Status Client::Watch(const std::string& sweep, StreamStop* stop,
+                           const std::function<void(const v1::WatchUpdate&)>& on_update) {
+  v1::WatchRequest request;
+  request.set_sweep_id(sweep);
+  return ReadStream<v1::WatchUpdate>(
+      stop->shared_.get(), address_,
+      [&](grpc::ClientContext* context) { return stub_->service->Watch(context, request); }, on_update);
+}
+
+absl::Status Client::Logs(const v1::LogsRequest& request, StreamStop* stop,
+                          const std::function<void(const v1::LogLine&)>& on_line) {
+  return ReadStream<v1::LogLine>(
+      stop->shared_.get(), address_,
+      [&](grpc::ClientContext* context) { return stub_->service->Logs(context, request); }, on_line);
+}
+
+absl::Status Client::FetchSamples(const v1::FetchSamplesRequest& request,
+                                  const std::function<void(const v1::FetchSamplesResponse&)>& on_part) {
+  StreamStop never;
+  return ReadStream<v1::FetchSamplesResponse>(
+      never.shared_.get(), address_,
+      [&](grpc::ClientContext* context) { return stub_->service->FetchSamples(context, request); }, on_part);
+}
+
+}  // namespace entrain::cli

@@ -1,0 +1,24 @@
+// The entropy of every head of a run in one short line: layers from left (first) to right (deepest), heads inside a layer.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cli/colour.h"
+
+namespace entrain::cli::view {
+
+// Columns that HeatStrip uses for a model when it may have `max_width`; 0 when nothing useful fits.
+int HeatStripWidth(std::int64_t n_layer, std::int64_t n_head, Colour colour, int max_width);
+
+// With colour every character is two heads (upper and lower half); without, one head from the ramp " .:-=+*#%@" by tenths of U, '!'
+// below the default collapse limit of 0.05 U, and '?' for a value that is not finite. When a layer's heads do not fit, neighbours
+// share a cell that shows the lowest of them; when the layers do not fit, neighbouring layers share one.
+std::string HeatStrip(const std::vector<float>& entropy_fraction, std::int64_t n_layer, std::int64_t n_head, Colour colour,
+                      int max_width);
+
+// The colour of an entropy fraction: red below 0.05, then dark blue over green to light yellow at 1.
+Rgb HeatColour(float fraction);
+
+}  // namespace entrain::cli::view
