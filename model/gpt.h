@@ -22,6 +22,8 @@ struct ForwardOptions {
   bool keep_logits = false;
   // Keep the entropy of every query [L,B,H,T] in the result.
   bool keep_query_entropy = false;
+  // Compute and keep the entropy with the epsilon of the paper's Eq. 7.
+  bool keep_eps_entropy = false;
   // Mean over the ranks of a gang, for the regulariser's mean form: it acts on the entropy of the whole batch. Identity for one rank.
   std::function<torch::Tensor(const torch::Tensor&)> mean_over_ranks;
   // The share of the whole batch that this rank holds (1 / world size); the summed forms are scaled so that averaging gradients over
@@ -36,13 +38,15 @@ struct ForwardOutput {
   torch::Tensor entropy_LH;   // [L,H] mean over batch and queries, nats, no gradient
   torch::Tensor max_abs_score_L;  // [L] no gradient
   torch::Tensor logits_BTV;   // only if keep_logits
-  torch::Tensor entropy_LBHT; // only if keep_query_entropy, no gradient
+  torch::Tensor entropy_LBHT;  // only if keep_query_entropy, no gradient
+  torch::Tensor entropy_eps_LBHT;  // only if keep_eps_entropy, no gradient
 };
 
 class Gpt : public torch::nn::Module {
  public:
-  // The config must be valid. Parameters hold the seeded initialisation N(0, init_std), residual projections as the authors do.
-  // A parameter's values are a pure function of (seed, its name).
+  // The config must be valid. Parameters hold the seeded initialisation: every weight matrix N(0, init_std), the projections into the
+  // residual stream included, as the authors' code has it (their blocks replace GPT-2's and with them its 1/sqrt(2L)). A parameter's
+  // values are a pure function of (seed, its name).
   Gpt(const domain::ModelConfig& config, std::uint64_t seed, torch::Dtype dtype = torch::kFloat32);
   ~Gpt() override;
 
@@ -52,7 +56,7 @@ class Gpt : public torch::nn::Module {
   const domain::ModelConfig& config() const;
   // Trainable parameters under their Hugging Face GPT-2 names ("transformer.wte.weight", ...), in a fixed order.
   const std::vector<std::pair<std::string, torch::Tensor>>& NamedParameters() const;
-  // State that is not trained (spectral-norm vectors).
+  // State that is not trained: spectral-norm vectors, and thresholds, alpha and beta where the config fixes them.
   const std::vector<std::pair<std::string, torch::Tensor>>& NamedState() const;
   // Thresholds theta of the regulariser [L,H], or undefined when there are none.
   torch::Tensor Theta() const;

@@ -1,0 +1,94 @@
+// Causal softmax attention that returns the Shannon entropy of every row's weights and back-propagates through it.
+//
+// With s the scaled scores of row i, m their maximum, l = sum_j exp(s_j - m) and A = sum_j exp(s_j - m) (s_j - m):
+//     H = ln l - A / l         (nats; every term is shifted, so collapsed rows and huge scores keep their digits)
+//     dS = p (dP - D - g (ln p + H)),  dP = dO v^T,  D = rowsum(dO * O),  g = dLoss/dH
+// m and ln l are kept apart and never added: at scores of 1e6 their sum has no digits left for ln l.
+//
+// Shape suffixes: B batch, T queries and keys, H heads, D head width.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace entrain::kernels {
+
+// Tensors may be strided in any way as long as the D numbers of a row are adjacent.
+struct AttentionInputs {
+  torch::Tensor q_BHTD;
+  torch::Tensor k_BHTD;
+  torch::Tensor v_BHTD;
+  double scale = 1.0;
+  bool causal = true;
+};
+
+// Allocated by the caller, written by a back end; out may be strided like the inputs, the others are contiguous.
+struct AttentionOutputs {
+  torch::Tensor out_BHTD;
+  torch::Tensor entropy_BHT;
+  torch::Tensor row_max_BHT;
+  torch::Tensor log_sum_BHT;
+  // Largest |score| of every head over the entries that take part, after scaling.
+  torch::Tensor max_abs_score_BH;
+};
+
+// d_out or d_entropy may be undefined (no gradient comes from there), not both.
+struct AttentionOutputGradients {
+  torch::Tensor d_out_BHTD;
+  torch::Tensor d_entropy_BHT;
+};
+
+// Allocated by the caller, overwritten by a back end; strided like the inputs.
+struct AttentionInputGradients {
+  torch::Tensor dq_BHTD;
+  torch::Tensor dk_BHTD;
+  torch::Tensor dv_BHTD;
+};
+
+// One implementation. All of them share this signature, and the equality tests run over all that support an input.
+struct AttentionBackend {
+  std::string_view name;
+  bool (*supports)(const AttentionInputs& inputs);
+  void (*forward)(const AttentionInputs& inputs, AttentionOutputs& outputs);
+  void (*backward)(const AttentionInputs& inputs, const AttentionOutputs& outputs,
+                   const AttentionOutputGradients& output_gradients, AttentionInputGradients& gradients);
+};
+
+// Every back end of this build, fastest first. "loops" (plain loops in double precision, the oracle of the tests) is the last and never
+// chosen by itself.
+const std::vector<const AttentionBackend*>& AttentionBackends();
+// The named back end, or with an empty name the first that supports the inputs. Null when there is none.
+const AttentionBackend* FindAttentionBackend(std::string_view name, const AttentionInputs& inputs);
+
+struct AttentionOptions {
+  // 0 means 1 / sqrt(D).
+  double scale = 0.0;
+  bool causal = true;
+  // Whether a gradient may arrive through the entropy.
+  bool differentiable_entropy = true;
+  // Empty: the fastest that supports the inputs.
+  std::string backend;
+};
+
+struct AttentionResult {
+  torch::Tensor out;               // [B,H,T,D], or [B,T,H,D] from the packed form
+  torch::Tensor entropy_BHT;
+  torch::Tensor max_abs_score_BH;  // no gradient
+};
+
+AttentionResult EntropyAttention(const torch::Tensor& q_BHTD, const torch::Tensor& k_BHTD, const torch::Tensor& v_BHTD,
+                                 const AttentionOptions& options = {});
+
+// The same on a joint projection, so that its gradient is written in one piece. query_scale_HT, if defined, multiplies the scores of
+// query i of head h (a learnable temperature) and has a gradient.
+AttentionResult EntropyAttentionPacked(const torch::Tensor& qkv_BT3HD, const torch::Tensor& query_scale_HT,
+                                       const AttentionOptions& options = {});
+
+// -sum_j p_j ln(p_j + eps) of every row [B,H,T] (paper, Eq. 7), differentiable. Holds the T x T weights; it serves the summed forms of the
+// regulariser, which are defined by this epsilon.
+torch::Tensor EpsilonEntropy(const torch::Tensor& q_BHTD, const torch::Tensor& k_BHTD, double scale, double eps);
+
+}  // namespace entrain::kernels

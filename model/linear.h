@@ -1,0 +1,64 @@
+// A linear layer in Hugging Face's Conv1D layout, y = x W + b with W [in,out], whose columns may be reparametrised in blocks.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "domain/model_config.h"
+
+namespace entrain::model {
+
+using NamedTensors = std::vector<std::pair<std::string, torch::Tensor>>;
+
+// `width` neighbouring columns that are normalised together or not at all: one of q, k, v of c_attn, or a whole linear.
+struct ColumnBlock {
+  std::int64_t width = 0;
+  bool normalised = false;
+};
+
+struct LinearSpec {
+  std::string name;  // "transformer.h.0.attn.c_attn"
+  std::int64_t in = 0;
+  std::vector<ColumnBlock> blocks;
+  bool bias = false;
+  // Columns from here on have a bias that is frozen at zero (the value third of c_attn); -1: none.
+  std::int64_t frozen_bias_from = -1;
+  domain::Reparam reparam = domain::Reparam::kNone;
+};
+
+class Linear {
+ public:
+  Linear() = default;
+  // Weights N(0, std), biases 0, gains such that the effective weight is the raw one, spectral vectors after 15 power iterations.
+  Linear(LinearSpec spec, double std, std::uint64_t seed, torch::Dtype dtype);
+
+  // x W + b for x [rows,in].
+  torch::Tensor Apply(const torch::Tensor& x, bool training);
+  // residual + x W + b.
+  torch::Tensor ApplyOnto(const torch::Tensor& residual, const torch::Tensor& x, bool training);
+
+  void AppendParameters(NamedTensors* parameters) const;
+  void AppendState(NamedTensors* state) const;
+
+ private:
+  torch::Tensor Bias() const;
+  torch::Tensor EffectiveWeight(bool training);
+  torch::Tensor WeightNormed() const;
+  torch::Tensor SpectralNormed(bool training);
+  // One power iteration on block `index` of the normalised ones; updates its vectors.
+  void Iterate(const torch::Tensor& weight, std::int64_t index);
+
+  LinearSpec spec_;
+  torch::Tensor weight_;
+  torch::Tensor bias_;
+  torch::Tensor bias_mask_;
+  torch::Tensor gains_;  // of the normalised columns, in column order
+  torch::Tensor u_;      // [normalised blocks,out of a block]
+  torch::Tensor v_;      // [normalised blocks,in]
+};
+
+}  // namespace entrain::model
