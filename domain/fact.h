@@ -83,6 +83,8 @@ struct RunRequeued {
   FailureClass failure = FailureClass::kNone;
   bool counts_as_failure = false;
   std::string reason;
+  // Held back until this coordinator time (pause after a failure); 0: not.
+  std::int64_t not_before_ms = 0;
 };
 struct RunPaused {
   RunId run;

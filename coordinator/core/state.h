@@ -29,6 +29,8 @@ struct CoreConfig {
   std::int64_t max_backoff_ms = 60'000;
   // A failure without a limit of its own (lost machines, drained workers) never ends a run; this many in a row do, as Failed.
   std::int64_t max_lost_in_a_row = 100;
+  // Runs of one submitted sweep.
+  std::size_t max_runs_a_sweep = 100'000;
   // Newest entries kept a run.
   std::size_t max_history = 100;
   std::size_t max_attempts_kept = 50;
@@ -207,6 +209,9 @@ struct State {
   const Worker* FindWorker(const WorkerId& id) const;
   const Attempt* FindAttempt(const domain::AttemptKey& key) const;
 };
+
+// Whether records (samples, logs, checkpoints) of this attempt are accepted: it is its run's newest attempt.
+bool IsCurrent(const State& state, const domain::AttemptKey& key);
 
 // The stored part of two states is the same: what a replay of the journal must give back.
 bool SameStored(const State& a, const State& b);

@@ -45,7 +45,8 @@ struct Machine {
   bool silent = false;
   bool draining = false;
   bool connected = false;
-  bool Usable() const { return !silent && !draining && connected; }
+  bool kept = false;  // for a large gang that goes first; only ever set on a plan's scratch copy
+  bool Usable() const { return !silent && !draining && connected && !kept; }
   friend bool operator==(const Machine&, const Machine&) = default;
 };
 
