@@ -1,0 +1,45 @@
+// What a supervisor executes: the arguments and the whole environment of a gang's first process. Pure.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "worker/attempt/attempt_folder.h"
+
+namespace entrain::launcher {
+
+struct ProgramPaths {
+  std::string trainer;
+  std::string supervisor;  // also starts each rank, see kRankMode
+  std::string mpirun;      // absolute, or empty when it was not found
+};
+
+// `entrain-supervisor exec-rank PROGRAM ARGS...` binds the rank's life to its parent's and becomes PROGRAM.
+inline constexpr char kRankMode[] = "exec-rank";
+// A FIFO whose only writer is the supervisor; a rank that reads it sees it hang up when the supervisor is gone.
+inline constexpr char kLifelineVariable[] = "ENTRAIN_LIFELINE";
+
+struct GangCommand {
+  std::vector<std::string> arguments;
+  std::vector<std::string> environment;  // NAME=value
+};
+
+// Where an attempt keeps what needs a short path or must vanish with it.
+struct RuntimePaths {
+  std::string control_socket;
+  std::string temporary;  // TMPDIR of the gang
+  std::string shared_memory;  // folder of its shared-memory files
+};
+// A function of the folder alone, under /tmp/entrain-<uid> (a socket's path has about 100 characters).
+RuntimePaths RuntimePathsOf(const std::string& folder, std::uint32_t uid);
+
+// True when ranks are started by mpirun; a single rank runs directly under the supervisor.
+bool NeedsMpirun(const attempt::AttemptSpec& spec);
+
+// The environment has only what stands in a fixed list of names, taken from `own_environment`, and what the gang itself needs.
+GangCommand MakeGangCommand(const attempt::AttemptSpec& spec, const std::string& folder, const ProgramPaths& programs,
+                            const RuntimePaths& runtime, const std::map<std::string, std::string>& own_environment);
+
+}  // namespace entrain::launcher
