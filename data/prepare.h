@@ -14,7 +14,7 @@ namespace entrain::data {
 struct PrepareOptions {
   std::string source;                 // a folder (walked in name order) or one file
   std::vector<std::string> include;   // file name patterns; empty: every file that is text
-  std::string tokenizer = "bytes";
+  std::string tokenizer = "bytes";    // see data/tokenizer.h; "bytes" ends every document with byte 0
   std::string name;                   // of the dataset; default: the source's last path component
   std::int64_t max_bytes = 0;         // of input text; 0: everything
   double validation_fraction = 0.05;  // of documents, by hash
@@ -41,5 +41,8 @@ struct PreparedDataset {
 // NOT_FOUND: no such source; INVALID_ARGUMENT: no text in it (every file empty or binary).
 absl::StatusOr<PreparedDataset> Prepare(const PrepareOptions& options, const std::string& root,
                                         const std::function<void(const PrepareProgress&)>& on_progress = {});
+
+// Where `path: python-stdlib` leads: the newest Python standard library of this machine. NOT_FOUND says where it was looked for.
+absl::StatusOr<std::string> FindPythonStdlib();
 
 }  // namespace entrain::data

@@ -2,7 +2,7 @@
 //
 //   <dir>/dataset.json   format version, name, content hash, tokeniser, vocabulary size, shards with counts and hashes
 //   <dir>/train-00000.tokens, validation-00000.tokens   header, then little-endian uint16 or uint32 tokens
-//   <dir>/train-00000.documents                         uint64 token offset where each document starts
+//   <dir>/train-00000.documents                         uint64 offset in the shard where each document starts
 //   <dir>/tokenizer.json | tokenizer.model              when the tokeniser has a file
 #pragma once
 
@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "domain/run_config.h"
 
@@ -20,7 +21,8 @@ enum class Split { kTrain, kValidation };
 
 class TokenDataset {
  public:
-  // Checks dataset.json and every shard's header and size; a damaged or truncated shard is refused with its path and offset.
+  // Checks dataset.json and every shard's header and size, and of datasets up to 256 MiB the content too; a damaged or truncated shard
+  // is refused with its path and offset.
   static absl::StatusOr<TokenDataset> Open(const std::string& dir);
   ~TokenDataset();
   TokenDataset(TokenDataset&&) noexcept;
@@ -29,6 +31,9 @@ class TokenDataset {
   const domain::DatasetRef& ref() const;
   std::int64_t vocab_size() const;
   std::int64_t TokenCount(Split split) const;
+  std::int64_t DocumentCount(Split split) const;
+  // Reads everything and compares it with the recorded hashes; names the path and offset of the first damage.
+  absl::Status Verify() const;
   // Copies tokens [begin, begin + count) of the split's stream; the range must lie inside it.
   void Read(Split split, std::int64_t begin, std::int64_t count, std::int32_t* out) const;
 
