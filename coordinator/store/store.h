@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -30,15 +31,20 @@ struct StoredEvaluation {
 class Journal {
  public:
   virtual ~Journal() = default;
-  // Appends the facts of one batch, and the events they were decided from, in one durable transaction. On error the process must
-  // end: it never runs on uncommitted state.
+  // Appends the facts of one batch, and the events they were decided from, in one durable transaction. Transient facts are left out.
+  // On error the process must end: it never runs on uncommitted state.
   virtual absl::Status Commit(const std::vector<domain::Event>& events, const std::vector<domain::Fact>& facts) = 0;
   // Every fact since the beginning or the snapshot, in order.
   virtual absl::Status Replay(const std::function<void(const domain::Fact&)>& apply) = 0;
+  // From here on Replay gives `facts` in place of everything committed so far. The journal itself keeps every fact.
+  virtual absl::Status WriteSnapshot(const std::vector<domain::Fact>& facts) = 0;
+  // Every event that led to a fact, in order, each with how many facts were committed before its batch: what a re-decision needs.
+  virtual absl::Status ReplayEvents(const std::function<void(const domain::Event&, std::int64_t facts_before)>& visit) = 0;
   // Coordinator time of the last committed event; 0 for a new store.
   virtual absl::StatusOr<std::int64_t> LastEventMs() = 0;
 };
 
+// Thread-safe; appends that wait for each other share one transaction.
 class SampleStore {
  public:
   virtual ~SampleStore() = default;
@@ -46,19 +52,24 @@ class SampleStore {
   virtual absl::Status AppendSamples(const RunId& run, std::int64_t context, const std::vector<StoredSample>& samples,
                                      const std::vector<StoredEvaluation>& evaluations) = 0;
   // The run's current samples in step order, after `after_step`: where an attempt resumed from step s, later samples of earlier
-  // attempts are left out.
+  // attempts are left out. Samples of an attempt that has not begun are stored and not current.
   virtual absl::StatusOr<std::vector<StoredSample>> ReadSamples(const RunId& run, std::int64_t context, std::int64_t after_step,
                                                                 std::int64_t limit) = 0;
+  // The last current sample with a step of at most `through_step`.
+  virtual absl::StatusOr<std::optional<StoredSample>> ReadLastSample(const RunId& run, std::int64_t context,
+                                                                     std::int64_t through_step) = 0;
+  // The current evaluations in step order, by the same rule.
   virtual absl::StatusOr<std::vector<StoredEvaluation>> ReadEvaluations(const RunId& run) = 0;
-  // The attempt starts after `resume_step`.
+  // The attempt starts after `resume_step`. Saying it again is harmless.
   virtual absl::Status BeginAttempt(const RunId& run, AttemptNumber attempt, std::int64_t resume_step) = 0;
 };
 
+// Thread-safe.
 class LogStore {
  public:
   virtual ~LogStore() = default;
   virtual absl::Status AppendLog(const RunId& run, AttemptNumber attempt, const std::vector<std::string>& lines) = 0;
-  // Lines after line number `after` (from 0) of the attempt (0: all attempts in order).
+  // Lines with a number above `after`, in order; numbers count from 1 over all attempts of the run. Attempt 0: of all attempts.
   struct Line {
     AttemptNumber attempt = 0;
     std::int64_t number = 0;
@@ -68,10 +79,18 @@ class LogStore {
                                                     std::int64_t limit) = 0;
 };
 
+// The journal belongs to one thread; samples and logs to any.
 class Store : public Journal, public SampleStore, public LogStore {};
 
-// Opens or creates the database (WAL, synchronous=FULL). DATA_LOSS with the path when it is damaged, FAILED_PRECONDITION when its schema
-// is newer than this build knows, UNAVAILABLE when another process has it open.
+// The entropies as reading them back gives them: through the 16 bits of E/U.
+std::vector<float> AsStored(const std::vector<float>& entropy_nats, std::int64_t context);
+
+// The event's kind as in the journal, for metrics: "submit_sweep", "worker_heartbeat", ...
+std::string_view KindOf(const domain::Event& event);
+
+// Opens or creates the database (WAL, synchronous=FULL) and, beside it, the one for samples and logs ("x.db" and "x.samples.db"), so that
+// the two lanes never wait for each other's disk writes. DATA_LOSS with the path when one is damaged, FAILED_PRECONDITION when its
+// schema is newer than this build knows or it is not ours, UNAVAILABLE when another process has it open.
 absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const std::string& path);
 std::unique_ptr<Store> MakeMemoryStore();
 

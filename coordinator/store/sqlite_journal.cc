@@ -1,0 +1,183 @@
+#include "coordinator/store/sqlite_journal.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/hash.h"
+#include "base/status_macros.h"
+#include "base/strings.h"
+#include "entrain/journal/v1/journal.pb.h"
+#include "proto/journal.h"
+
+namespace entrain::store {
+namespace {
+
+// Facts of one snapshot row: rows large enough that reading is not bound by row count, small enough to decode one at a time.
+constexpr std::size_t kFactsPerPart = 1024;
+
+// `checksum` is XXH3 of the body: it finds damage that the file's structure does not show.
+const char* const kSchema1 = R"sql(
+  CREATE TABLE facts (
+    seq INTEGER PRIMARY KEY,
+    at_ms INTEGER NOT NULL,
+    wall_ms INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    body BLOB NOT NULL,
+    checksum INTEGER NOT NULL
+  );
+  CREATE TABLE events (
+    seq INTEGER PRIMARY KEY,
+    at_ms INTEGER NOT NULL,
+    wall_ms INTEGER NOT NULL,
+    facts_before INTEGER NOT NULL,
+    body BLOB NOT NULL
+  );
+  CREATE TABLE snapshot_parts (
+    through_seq INTEGER NOT NULL,
+    part INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    checksum INTEGER NOT NULL,
+    PRIMARY KEY (through_seq, part)
+  );
+)sql";
+
+std::int64_t Checksum(std::string_view bytes) { return static_cast<std::int64_t>(Hash64(bytes)); }
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<SqliteJournal>> SqliteJournal::Open(const std::string& path) {
+  ENTRAIN_ASSIGN_OR_RETURN(auto database, Database::Open(path, {.read_only = false, .exclusive = true}));
+  ENTRAIN_RETURN_IF_ERROR(Migrate(database.get(), {kSchema1}, std::numeric_limits<std::int64_t>::max()));
+  std::unique_ptr<SqliteJournal> journal(new SqliteJournal(std::move(database)));
+  ENTRAIN_RETURN_IF_ERROR(journal->Prepare());
+  ENTRAIN_RETURN_IF_ERROR(journal->LoadCounters());
+  return journal;
+}
+
+absl::Status SqliteJournal::Prepare() {
+  ENTRAIN_ASSIGN_OR_RETURN(insert_fact_, database_->Prepare("INSERT INTO facts VALUES (?, ?, ?, ?, ?, ?)"));
+  ENTRAIN_ASSIGN_OR_RETURN(insert_event_,
+                           database_->Prepare("INSERT INTO events (at_ms, wall_ms, facts_before, body) VALUES (?, ?, ?, ?)"));
+  ENTRAIN_ASSIGN_OR_RETURN(insert_part_, database_->Prepare("INSERT INTO snapshot_parts VALUES (?, ?, ?, ?)"));
+  return absl::OkStatus();
+}
+
+absl::Status SqliteJournal::LoadCounters() {
+  ENTRAIN_ASSIGN_OR_RETURN(Statement last, database_->Prepare("SELECT coalesce(max(seq), 0) FROM facts"));
+  ENTRAIN_RETURN_IF_ERROR(last.Step().status());
+  last_seq_ = last.Int(0);
+  ENTRAIN_ASSIGN_OR_RETURN(Statement time, database_->Prepare(
+      "SELECT max(coalesce((SELECT at_ms FROM events ORDER BY seq DESC LIMIT 1), 0),"
+      " coalesce((SELECT at_ms FROM facts ORDER BY seq DESC LIMIT 1), 0))"));
+  ENTRAIN_RETURN_IF_ERROR(time.Step().status());
+  last_event_ms_ = time.Int(0);
+  return absl::OkStatus();
+}
+
+absl::Status SqliteJournal::InsertFact(const domain::Fact& fact, std::int64_t seq) {
+  const std::string body = journal::EncodeFact(fact);
+  insert_fact_.Bind(1, seq);
+  insert_fact_.Bind(2, fact.at_ms);
+  insert_fact_.Bind(3, fact.wall_ms);
+  insert_fact_.BindText(4, journal::KindOf(fact));
+  insert_fact_.BindBlob(5, body);
+  insert_fact_.Bind(6, Checksum(body));
+  return insert_fact_.Run();
+}
+
+absl::Status SqliteJournal::InsertEvent(const domain::Event& event, std::int64_t facts_before) {
+  const std::string body = journal::EncodeEvent(event);
+  insert_event_.Bind(1, event.at_ms);
+  insert_event_.Bind(2, event.wall_ms);
+  insert_event_.Bind(3, facts_before);
+  insert_event_.BindBlob(4, body);
+  return insert_event_.Run();
+}
+
+absl::Status SqliteJournal::Commit(const std::vector<domain::Event>& events, const std::vector<domain::Fact>& facts) {
+  std::int64_t seq = last_seq_;
+  const absl::Status committed = database_->Transact([&]() -> absl::Status {
+    for (const domain::Fact& fact : facts) {
+      if (!domain::IsTransient(fact)) ENTRAIN_RETURN_IF_ERROR(InsertFact(fact, ++seq));
+    }
+    for (const domain::Event& event : events) ENTRAIN_RETURN_IF_ERROR(InsertEvent(event, last_seq_));
+    return absl::OkStatus();
+  });
+  if (!committed.ok()) return committed;
+  last_seq_ = seq;
+  for (const domain::Event& event : events) last_event_ms_ = std::max(last_event_ms_, event.at_ms);
+  return absl::OkStatus();
+}
+
+absl::Status SqliteJournal::Damaged(std::string_view table, std::int64_t seq, std::string_view why) const {
+  return absl::DataLossError(StrCat("database ", database_->path(), " is damaged: ", table, " row ", seq, ": ", why));
+}
+
+absl::StatusOr<std::int64_t> SqliteJournal::ReplaySnapshot(const std::function<void(const domain::Fact&)>& apply) {
+  ENTRAIN_ASSIGN_OR_RETURN(Statement rows, database_->Prepare(
+      "SELECT through_seq, part, body, checksum FROM snapshot_parts"
+      " WHERE through_seq = (SELECT max(through_seq) FROM snapshot_parts) ORDER BY part"));
+  std::int64_t through = 0;
+  for (;;) {
+    ENTRAIN_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return through;
+    through = rows.Int(0);
+    journal::v1::SnapshotPart part;
+    const std::string_view body = rows.Blob(2);
+    if (Checksum(body) != rows.Int(3)) return Damaged("snapshot_parts", rows.Int(1), "its checksum does not match");
+    if (!part.ParseFromArray(body.data(), static_cast<int>(body.size()))) return Damaged("snapshot_parts", rows.Int(1), "no facts");
+    for (const std::string& bytes : part.facts()) {
+      absl::StatusOr<domain::Fact> fact = journal::DecodeFact(bytes);
+      if (!fact.ok()) return Damaged("snapshot_parts", rows.Int(1), std::string(fact.status().message()));
+      apply(*fact);
+    }
+  }
+}
+
+absl::Status SqliteJournal::Replay(const std::function<void(const domain::Fact&)>& apply) {
+  ENTRAIN_ASSIGN_OR_RETURN(const std::int64_t through, ReplaySnapshot(apply));
+  ENTRAIN_ASSIGN_OR_RETURN(Statement rows, database_->Prepare("SELECT seq, body, checksum FROM facts WHERE seq > ? ORDER BY seq"));
+  rows.Bind(1, through);
+  for (std::int64_t expected = through + 1;; ++expected) {
+    ENTRAIN_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return absl::OkStatus();
+    if (rows.Int(0) != expected) return Damaged("facts", expected, "it is missing");
+    if (Checksum(rows.Blob(1)) != rows.Int(2)) return Damaged("facts", expected, "its checksum does not match");
+    absl::StatusOr<domain::Fact> fact = journal::DecodeFact(rows.Blob(1));
+    if (!fact.ok()) return Damaged("facts", expected, std::string(fact.status().message()));
+    apply(*fact);
+  }
+}
+
+absl::Status SqliteJournal::WriteSnapshot(const std::vector<domain::Fact>& facts) {
+  return database_->Transact([&]() -> absl::Status {
+    ENTRAIN_RETURN_IF_ERROR(database_->Execute("DELETE FROM snapshot_parts"));
+    // An empty snapshot still stands for everything before it.
+    for (std::size_t begin = 0, part = 0; part == 0 || begin < facts.size(); begin += kFactsPerPart, ++part) {
+      journal::v1::SnapshotPart message;
+      for (std::size_t i = begin; i < std::min(begin + kFactsPerPart, facts.size()); ++i) {
+        if (!domain::IsTransient(facts[i])) message.add_facts(journal::EncodeFact(facts[i]));
+      }
+      const std::string body = message.SerializeAsString();
+      insert_part_.Bind(1, last_seq_);
+      insert_part_.Bind(2, static_cast<std::int64_t>(part));
+      insert_part_.BindBlob(3, body);
+      insert_part_.Bind(4, Checksum(body));
+      ENTRAIN_RETURN_IF_ERROR(insert_part_.Run());
+    }
+    return absl::OkStatus();
+  });
+}
+
+absl::Status SqliteJournal::ReplayEvents(const std::function<void(const domain::Event&, std::int64_t)>& visit) {
+  ENTRAIN_ASSIGN_OR_RETURN(Statement rows, database_->Prepare("SELECT seq, facts_before, body FROM events ORDER BY seq"));
+  for (;;) {
+    ENTRAIN_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return absl::OkStatus();
+    absl::StatusOr<domain::Event> event = journal::DecodeEvent(rows.Blob(2));
+    if (!event.ok()) return Damaged("events", rows.Int(0), std::string(event.status().message()));
+    visit(*event, rows.Int(1));
+  }
+}
+
+}  // namespace entrain::store

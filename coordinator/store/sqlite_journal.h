@@ -1,0 +1,41 @@
+// Facts and events in SQLite. One thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "coordinator/store/sqlite.h"
+#include "coordinator/store/store.h"
+
+namespace entrain::store {
+
+class SqliteJournal : public Journal {
+ public:
+  static absl::StatusOr<std::unique_ptr<SqliteJournal>> Open(const std::string& path);
+
+  absl::Status Commit(const std::vector<domain::Event>& events, const std::vector<domain::Fact>& facts) override;
+  absl::Status Replay(const std::function<void(const domain::Fact&)>& apply) override;
+  absl::Status WriteSnapshot(const std::vector<domain::Fact>& facts) override;
+  absl::Status ReplayEvents(const std::function<void(const domain::Event&, std::int64_t)>& visit) override;
+  absl::StatusOr<std::int64_t> LastEventMs() override { return last_event_ms_; }
+
+ private:
+  explicit SqliteJournal(std::unique_ptr<Database> database) : database_(std::move(database)) {}
+  absl::Status Prepare();
+  absl::Status LoadCounters();
+  absl::Status InsertFact(const domain::Fact& fact, std::int64_t seq);
+  absl::Status InsertEvent(const domain::Event& event, std::int64_t facts_before);
+  absl::Status Damaged(std::string_view table, std::int64_t seq, std::string_view why) const;
+  // The fact that the newest snapshot stands through; 0: no snapshot. Applies the snapshot's facts.
+  absl::StatusOr<std::int64_t> ReplaySnapshot(const std::function<void(const domain::Fact&)>& apply);
+
+  std::unique_ptr<Database> database_;
+  Statement insert_fact_, insert_event_, insert_part_;
+  std::int64_t last_seq_ = 0;  // of facts
+  std::int64_t last_event_ms_ = 0;
+};
+
+}  // namespace entrain::store

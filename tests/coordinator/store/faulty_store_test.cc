@@ -1,0 +1,34 @@
+#include "coordinator/store/faulty_store.h"
+
+#include <gtest/gtest.h>
+
+namespace entrain::store {
+namespace {
+
+domain::Fact SomeFact(std::int64_t at_ms) { return {at_ms, at_ms, domain::RunPaused{RunId("r1"), "why"}}; }
+
+std::int64_t FactsAfter(Fault fault) {
+  const auto inner = MakeMemoryStore();
+  const auto store = MakeFaultyStore(inner.get(), {.fail_commit = 2, .fault = fault});
+  EXPECT_TRUE(store->Commit({}, {SomeFact(1), SomeFact(1)}).ok());
+  EXPECT_EQ(store->Commit({}, {SomeFact(2), SomeFact(2)}).code(), absl::StatusCode::kResourceExhausted);
+  std::int64_t facts = 0;
+  EXPECT_TRUE(inner->Replay([&](const domain::Fact&) { ++facts; }).ok());
+  return facts;
+}
+
+TEST(FaultyStoreTest, FailsTheChosenCommitInTheChosenWay) {
+  EXPECT_EQ(FactsAfter(Fault::kRefused), 2);
+  EXPECT_EQ(FactsAfter(Fault::kTorn), 3);
+  EXPECT_EQ(FactsAfter(Fault::kUnknown), 4);
+}
+
+TEST(FaultyStoreTest, FailsTheChosenAppend) {
+  const auto inner = MakeMemoryStore();
+  const auto store = MakeFaultyStore(inner.get(), {.fail_append = 1});
+  EXPECT_FALSE(store->AppendSamples(RunId("r"), 64, {}, {}).ok());
+  EXPECT_TRUE(store->AppendSamples(RunId("r"), 64, {}, {}).ok());
+}
+
+}  // namespace
+}  // namespace entrain::store
