@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/files.h"
+#include "base/random.h"
 #include "data/text_source.h"
 #include "data/token_dataset.h"
 
@@ -178,20 +179,25 @@ TEST_F(PrepareTest, RefusesDamagedAndTruncatedShards) {
 }
 
 TEST_F(PrepareTest, TrainsASentencePieceVocabulary) {
+  const std::vector<std::string> syllables = {"ka", "lo", "mi", "ter", "ven", "sta", "qu", "ip", "ros", "and", "ble", "h\xC3\xA9"};
+  Rng rng(1, 1);
   std::string text;
-  for (int i = 0; i < 3000; ++i) text += "    return value_" + std::to_string(i % 97) + " + other(name, key)  # h\xC3\xA9\n\n";
+  for (int i = 0; i < 4000; ++i) {
+    for (std::uint64_t n = rng.Below(4) + 1; n > 0; --n) text += syllables[rng.Below(syllables.size())];
+    text += i % 10 == 0 ? "\n    " : " ";
+  }
   Write("a.py", text);
   Write("b.py", "def main(): pass\n" + text);
-  for (const std::string tokenizer : {"sentencepiece:bpe:340", "sentencepiece:unigram:330"}) {
+  for (const std::string tokenizer : {"sentencepiece:bpe:400", "sentencepiece:unigram:350"}) {
     options_.tokenizer = tokenizer;
     const auto prepared = Prepare(options_, root());
     ASSERT_TRUE(prepared.ok()) << prepared.status();
-    EXPECT_EQ(prepared->vocab_size, tokenizer == "sentencepiece:bpe:340" ? 340 : 330);
+    EXPECT_EQ(prepared->vocab_size, tokenizer == "sentencepiece:bpe:400" ? 400 : 350);
     EXPECT_LT(prepared->train_tokens + prepared->validation_tokens, static_cast<std::int64_t>(text.size()));
     EXPECT_TRUE(fs::exists(prepared->dir + "/tokenizer.model"));
     EXPECT_EQ(Prepare(options_, root())->ref, prepared->ref);
   }
-  options_.tokenizer = "sentencepiece:bpe:4096";
+  options_.tokenizer = "sentencepiece:bpe:200000";
   EXPECT_THAT(std::string(Prepare(options_, root()).status().message()), HasSubstr("cannot train a SentencePiece vocabulary"));
 }
 
