@@ -1,0 +1,246 @@
+// The daemon's work on single attempts: start, read, publish, collect.
+#include <sys/stat.h>
+
+#include <chrono>
+#include <filesystem>
+#include <thread>
+
+#include "base/files.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "worker/agent/agent.h"
+#include "worker/agent/launch_plan.h"
+#include "worker/attempt/control_socket.h"
+
+namespace entrain::agent {
+namespace {
+
+using domain::AttemptEnd;
+using domain::AttemptKey;
+using domain::EndCause;
+
+constexpr int kPublishTries = 3;
+constexpr auto kPublishPause = std::chrono::seconds(1);
+// How long the log of an ended attempt may hold its folder back once its samples are delivered.
+constexpr std::int64_t kLogPatienceMs = 10'000;
+
+AttemptEnd EndOf(EndCause cause, std::string message) {
+  AttemptEnd end;
+  end.cause = cause;
+  end.message = std::move(message);
+  return end;
+}
+
+// Makes the folder and starts the supervisor. An end when that was not possible; nothing is left behind then.
+std::optional<AttemptEnd> MakeAndStart(const v1::Launch& launch, const domain::WorkerInfo& self, const artifacts::ArtifactStore& store,
+                                       const std::string& folder, const launcher::LaunchOptions& options) {
+  const attempt::AttemptFolder files(folder);
+  absl::Status status;
+  if (!files.ReadSpec().ok()) {
+    const std::variant<attempt::AttemptSpec, AttemptEnd> plan = PlanLaunch(launch, self, store, folder);
+    if (const auto* end = std::get_if<AttemptEnd>(&plan)) return *end;
+    status = MakeFolders(folder);
+    if (status.ok()) status = AttemptJournal(folder).WriteLaunch(launch);
+    if (status.ok()) status = files.Create(std::get<attempt::AttemptSpec>(plan), launch.config_json());
+  }
+  const bool made = status.ok();
+  if (made) status = launcher::StartSupervisor(folder, options);
+  // It stands, or it stood and the folder tells how it ended.
+  if (status.ok() || absl::IsFailedPrecondition(status)) return std::nullopt;
+  launcher::KillGang(folder, 0).IgnoreError();
+  std::error_code ignored;
+  std::filesystem::remove_all(folder, ignored);
+  return EndOf(made ? EndCause::kLaunch : EndCause::kStorage, std::string(status.message()));
+}
+
+absl::StatusOr<domain::Checkpoint> PublishWithRetries(artifacts::ArtifactStore* store, const AttemptJournal& journal, const AttemptKey& key,
+                                                      const attempt::CheckpointWritten& written, const std::string& local_dir) {
+  absl::StatusOr<std::string> path = absl::UnknownError("not tried");
+  for (int tries = 0; tries < kPublishTries && !path.ok(); ++tries) {
+    if (tries > 0) std::this_thread::sleep_for(kPublishPause);
+    path = store->PublishCheckpoint(key, written.step, local_dir);
+  }
+  if (!path.ok()) return path.status();
+  domain::Checkpoint checkpoint{key.attempt, written.step, *path, written.bytes, written.hash};
+  if (absl::Status kept = journal.AddPublished(checkpoint); !kept.ok()) return kept;
+  std::error_code ignored;
+  std::filesystem::remove_all(local_dir, ignored);
+  return checkpoint;
+}
+
+}  // namespace
+
+LocalAttempt* Agent::Find(const AttemptKey& key) {
+  const auto found = attempts_.find(key);
+  return found == attempts_.end() ? nullptr : found->second.get();
+}
+
+std::string Agent::FolderOf(const AttemptKey& key) const { return StrCat(options_.dir, "/attempts/", key.ToString()); }
+
+LocalAttempt* Agent::Adopt(const std::string& folder) {
+  const absl::StatusOr<v1::Launch> launch = AttemptJournal(folder).ReadLaunch();
+  const absl::StatusOr<attempt::AttemptSpec> spec = attempt::AttemptFolder(folder).ReadSpec();
+  if (!launch.ok() || !spec.ok()) {
+    // The launch did not get as far as a process; the coordinator sends it again.
+    Log(LogLevel::kWarning, "incomplete attempt folder deleted", {{"folder", folder}});
+    launcher::KillGang(folder, 0).IgnoreError();
+    std::error_code ignored;
+    std::filesystem::remove_all(folder, ignored);
+    return nullptr;
+  }
+  auto made = std::make_unique<LocalAttempt>(*launch, folder);
+  LocalAttempt* local = attempts_.insert_or_assign(made->key, std::move(made)).first->second.get();
+  const absl::StatusOr<launcher::GangState> state = launcher::FindSupervisor(folder);
+  const bool never_started = state.ok() && *state == launcher::GangState::kNotStarted;
+  Log(LogLevel::kInfo, "attempt adopted", {{"attempt", local->key.ToString()}, {"alive", state.ok() && *state == launcher::GangState::kRunning ? "yes" : "no"}});
+  if (never_started) {
+    Start(local);
+  } else {
+    local->phase = Phase::kLive;
+    metrics_->RunBegan(LabelsOf(*launch), local->key.attempt);
+  }
+  local->told_up = local->delivery.ready;
+  return local;
+}
+
+void Agent::Start(LocalAttempt* local) {
+  metrics_->RunBegan(LabelsOf(local->launch), local->key.attempt);
+  tasks_->Add(local->key.ToString(), [this, mailbox = mailbox_, key = local->key, launch = local->launch, folder = local->folder.root()] {
+    std::optional<AttemptEnd> end = MakeAndStart(launch, options_.self, *store_, folder, options_.launch);
+    mailbox->Post([this, key, end = std::move(end)] { Started(key, end); });
+  });
+}
+
+void Agent::Started(const AttemptKey& key, const std::optional<AttemptEnd>& end) {
+  LocalAttempt* local = Find(key);
+  if (local == nullptr || local->phase != Phase::kStarting) return;
+  if (end) {
+    Closed(key, *end);
+  } else {
+    local->phase = Phase::kLive;
+  }
+}
+
+void Agent::Poll(LocalAttempt* local) {
+  // Looked at before the events: once it is gone, what is read afterwards is everything.
+  if (local->phase == Phase::kLive) {
+    const absl::StatusOr<launcher::GangState> state = launcher::FindSupervisor(local->folder.root());
+    if (!state.ok() || *state == launcher::GangState::kEnded) local->phase = Phase::kDraining;
+  }
+  const AttemptKey key = local->key;
+  if (local->phase == Phase::kLive || local->phase == Phase::kDraining) ReadEvents(local);
+  // What was read may have ended it.
+  local = Find(key);
+  if (local == nullptr) return;
+  if (local->phase == Phase::kLive && local->stop) TrySendStop(local);
+  SendStreams(local);
+  if (local->phase == Phase::kEnded) TellDelivered(local);
+}
+
+void Agent::ReadEvents(LocalAttempt* local) {
+  const AttemptKey key = local->key;
+  const absl::StatusOr<std::vector<attempt::EventReader::Entry>> entries = local->events.ReadNew();
+  if (!entries.ok() && local->damage.empty()) {
+    local->damage = std::string(entries.status().message());
+    Log(LogLevel::kError, "event stream damaged", {{"attempt", key.ToString()}, {"reason", local->damage}});
+    Do(worker::KillAttempt{key, "its event stream is damaged"});
+  }
+  if (entries.ok()) {
+    for (const attempt::EventReader::Entry& entry : *entries) {
+      if (Find(key) == nullptr) return;
+      Handle(local, entry.event);
+    }
+  }
+  local = Find(key);
+  const bool at_end = !entries.ok() || entries->empty();
+  if (local != nullptr && local->phase == Phase::kDraining && at_end && local->publishing == 0) Close(local);
+}
+
+void Agent::Handle(LocalAttempt* local, const attempt::AttemptEvent& event) {
+  if (std::holds_alternative<attempt::GangReady>(event)) {
+    if (local->told_up) return;
+    local->told_up = true;
+    On(worker::GangUp{local->key});
+  } else if (const auto* sample = std::get_if<domain::EntropySample>(&event)) {
+    metrics_->Observe(local->key.run.value(), *sample);
+  } else if (const auto* evaluation = std::get_if<domain::Evaluation>(&event)) {
+    metrics_->Observe(local->key.run.value(), *evaluation);
+  } else if (const auto* checkpoint = std::get_if<attempt::CheckpointWritten>(&event)) {
+    Publish(local, *checkpoint);
+  }
+}
+
+void Agent::Publish(LocalAttempt* local, const attempt::CheckpointWritten& checkpoint) {
+  // Read a second time after a restart.
+  if (local->published.contains(checkpoint.step)) return;
+  ++local->publishing;
+  const std::string local_dir = local->folder.Path(checkpoint.folder);
+  tasks_->Add(local->key.ToString() + " publish",
+              [this, mailbox = mailbox_, key = local->key, journal = local->journal, checkpoint, local_dir] {
+                absl::StatusOr<domain::Checkpoint> result = PublishWithRetries(store_, journal, key, checkpoint, local_dir);
+                mailbox->Post([this, key, step = checkpoint.step, result = std::move(result)] { Published(key, step, result); });
+              });
+}
+
+void Agent::Published(const AttemptKey& key, std::int64_t step, const absl::StatusOr<domain::Checkpoint>& result) {
+  LocalAttempt* local = Find(key);
+  if (local == nullptr) return;
+  --local->publishing;
+  local->publish_error = result.ok() ? "" : StrCat("checkpoint of step ", step, " not published: ", std::string(result.status().message()));
+  if (!result.ok()) {
+    Log(LogLevel::kError, "publish failed", {{"attempt", key.ToString()}, {"reason", local->publish_error}});
+    return;
+  }
+  local->published.insert(step);
+  Log(LogLevel::kInfo, "checkpoint", {{"attempt", key.ToString()}, {"step", std::to_string(step)}});
+  On(worker::CheckpointReady{key, *result});
+}
+
+void Agent::TrySendStop(LocalAttempt* local) {
+  if (local->phase != Phase::kLive) return;
+  const absl::StatusOr<attempt::AttemptSpec> spec = local->folder.ReadSpec();
+  if (!spec.ok()) return;
+  // Nobody listens while the trainer is still loading: tried again at every tick.
+  if (attempt::SendCommand(spec->control_socket, {local->stop->mode, local->stop->reason}).ok()) local->stop.reset();
+}
+
+void Agent::Close(LocalAttempt* local) {
+  local->phase = Phase::kClosing;
+  tasks_->Add(local->key.ToString(), [this, mailbox = mailbox_, key = local->key, folder = local->folder.root(), progress = local->events.progress()] {
+    // A supervisor that was killed leaves its gang to the kernel; this makes sure.
+    const absl::Status killed = launcher::KillGang(folder, 0);
+    AttemptEnd end = launcher::CollectEnd(folder, progress);
+    if (!killed.ok()) end.message = StrCat(std::string(killed.message()), "\n", end.message);
+    mailbox->Post([this, key, end = std::move(end)] { Closed(key, end); });
+  });
+}
+
+void Agent::Closed(const AttemptKey& key, AttemptEnd end) {
+  LocalAttempt* local = Find(key);
+  if (local == nullptr) return;
+  if (end.cause == EndCause::kCrashed && !local->kill_reason.empty()) end.message = StrCat("killed: ", local->kill_reason);
+  const bool trusted = end.cause == EndCause::kCompleted || end.cause == EndCause::kStopped || end.cause == EndCause::kCrashed;
+  const std::string& problem = !local->damage.empty() ? local->damage : end.cause == EndCause::kCrashed ? local->damage : local->publish_error;
+  if (trusted && !problem.empty()) {
+    end.cause = EndCause::kStorage;
+    end.message = problem;
+  }
+  Log(LogLevel::kInfo, "attempt ended", {{"attempt", key.ToString()}, {"cause", std::string(domain::ToString(end.cause))},
+                                         {"step", std::to_string(end.last_step)}, {"message", end.message}});
+  local->phase = Phase::kEnded;
+  local->ended_boot_ms = Now();
+  local->stop.reset();
+  metrics_->RunEnded(key.run.value());
+  On(worker::SupervisorEnded{key, end});
+}
+
+void Agent::TellDelivered(LocalAttempt* local) {
+  if (local->told_delivered) return;
+  const bool samples = local->fenced || local->events.Delivered();
+  const bool log = local->fenced || local->log.Delivered() || Now() - local->ended_boot_ms > kLogPatienceMs;
+  if (!samples || !log) return;
+  local->told_delivered = true;
+  On(worker::EventsDelivered{local->key});
+}
+
+}  // namespace entrain::agent

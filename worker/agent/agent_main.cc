@@ -1,0 +1,206 @@
+// entrain-worker: the daemon on every machine.
+#include <signal.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include "base/build_id.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "base/status_macros.h"
+#include "base/strings.h"
+#include "worker/agent/agent.h"
+#include "worker/agent/device_probe.h"
+#include "worker/agent/worker_identity.h"
+
+namespace {
+
+using namespace entrain;
+using namespace entrain::agent;
+
+struct Flags {
+  std::vector<std::string> coordinators;
+  std::string dir;
+  std::string artifacts;
+  std::string slots = "auto";
+  std::string slot_kind = "auto";
+  std::string metrics = "127.0.0.1:0";
+  std::string metrics_address_file;
+  std::string name;
+  launcher::ProgramPaths programs;
+  TlsFiles tls;
+  std::int64_t drain_limit_ms = 60'000;
+  std::int64_t daemon_absence_limit_ms = 600'000;
+  std::int64_t isolation_limit_ms = 24LL * 60 * 60 * 1000;
+  bool verbose = false;
+};
+
+constexpr char kExamples[] =
+    "Examples:\n"
+    "  entrain-worker --coordinator 127.0.0.1:7070 --dir ./worker --artifacts ./artifacts\n"
+    "  entrain-worker --coordinator a:7070,b:7070 --dir /var/lib/entrain --artifacts /mnt/entrain --slots 4 --slot-kind cpu\n"
+    "SIGTERM or SIGINT: every gang stops at a checkpoint, then the daemon ends. A second signal ends the daemon at once and\n"
+    "leaves its gangs running; the next daemon in the same folder takes them over.";
+
+void AddFlags(CLI::App& app, Flags* flags) {
+  app.set_version_flag("--version", VersionLine("entrain-worker"));
+  app.footer(kExamples);
+  app.add_option("--coordinator", flags->coordinators, "HOST:PORT of the coordinator; several, separated by commas, are tried in turn")
+      ->required()->delimiter(',');
+  app.add_option("--dir", flags->dir, "State folder of this worker, on local disk")->required();
+  app.add_option("--artifacts", flags->artifacts, "Artifact root: datasets and checkpoints")->required();
+  app.add_option("--slots", flags->slots, "Ranks that may run here at once, or auto: GPUs if there are, else cores")->capture_default_str();
+  app.add_option("--slot-kind", flags->slot_kind, "What a slot is")->check(CLI::IsMember({"auto", "cpu", "gpu"}))->capture_default_str();
+  app.add_option("--metrics", flags->metrics, "HOST:PORT for Prometheus; port 0 takes a free one")->capture_default_str();
+  app.add_option("--metrics-address-file", flags->metrics_address_file, "Where to write the address that was taken");
+  app.add_option("--name", flags->name, "Name of this worker for people; default: the host's name");
+  app.add_option("--trainer", flags->programs.trainer, "entrain-trainer; default: beside this program");
+  app.add_option("--supervisor", flags->programs.supervisor, "entrain-supervisor; default: beside this program");
+  app.add_option("--mpirun", flags->programs.mpirun, "mpirun of Open MPI; default: found in PATH");
+  app.add_option("--tls-ca", flags->tls.ca, "Certificates that the coordinator's is checked against (PEM); turns TLS on");
+  CLI::Option* certificate = app.add_option("--tls-cert", flags->tls.certificate, "This worker's certificate (PEM)");
+  app.add_option("--tls-key", flags->tls.key, "Its private key (PEM)")->needs(certificate);
+  app.add_option("--drain-limit-ms", flags->drain_limit_ms, "From the first signal to the end at the latest")->capture_default_str();
+  app.add_option("--daemon-absence-limit-ms", flags->daemon_absence_limit_ms, "How long gangs run on without a daemon")->capture_default_str();
+  app.add_option("--isolation-limit-ms", flags->isolation_limit_ms, "How long gangs run on without a coordinator")->capture_default_str();
+  app.add_flag("--verbose", flags->verbose, "Log more");
+}
+
+std::string OwnPath() {
+  std::error_code error;
+  return std::filesystem::read_symlink("/proc/self/exe", error).string();
+}
+
+std::string HostName() {
+  char name[256] = "worker";
+  ::gethostname(name, sizeof(name) - 1);
+  return name;
+}
+
+absl::StatusOr<domain::WorkerInfo> DescribeSelf(const Flags& flags) {
+  domain::WorkerInfo info;
+  info.name = flags.name.empty() ? HostName() : flags.name;
+  info.version = std::string(BuildId());
+  Devices devices = flags.slot_kind == "cpu" ? ProbeCores() : ProbeGpus();
+  if (flags.slot_kind == "auto" && devices.count == 0) devices = ProbeCores();
+  if (flags.slots != "auto") {
+    char* end = nullptr;
+    const long count = std::strtol(flags.slots.c_str(), &end, 10);
+    if (*end != '\0' || count < 1 || count > 4096) {
+      return absl::InvalidArgumentError(StrCat("--slots must be auto or a number from 1 to 4096, not \"", flags.slots, "\""));
+    }
+    if (devices.kind == domain::SlotKind::kGpu && count > devices.count) {
+      return absl::InvalidArgumentError(StrCat("--slots ", count, ": this machine offers ", devices.count, " GPUs"));
+    }
+    devices.count = static_cast<std::int32_t>(count);
+  }
+  if (devices.count == 0) return absl::InvalidArgumentError("--slot-kind gpu: this machine offers no GPU");
+  info.slot_kind = devices.kind;
+  info.slots = devices.count;
+  info.device = devices.model;
+  return info;
+}
+
+absl::StatusOr<launcher::ProgramPaths> Programs(const Flags& flags) {
+  const char* path = std::getenv("PATH");
+  const launcher::ProgramPaths found = launcher::FindPrograms(OwnPath(), path == nullptr ? "/usr/local/bin:/usr/bin:/bin" : path);
+  launcher::ProgramPaths programs;
+  const auto choose = [](const std::string& given, const std::string& fallback) {
+    return given.empty() ? fallback : std::filesystem::absolute(given).string();
+  };
+  programs.trainer = choose(flags.programs.trainer, found.trainer);
+  programs.supervisor = choose(flags.programs.supervisor, found.supervisor);
+  programs.mpirun = choose(flags.programs.mpirun, found.mpirun);
+  for (const auto& [name, program] : {std::pair{"trainer", programs.trainer}, std::pair{"supervisor", programs.supervisor}}) {
+    if (program.empty() || ::access(program.c_str(), X_OK) != 0) {
+      return absl::NotFoundError(StrCat("entrain-", name, " is not executable", program.empty() ? " beside this program" : ": " + program,
+                                        "; name it with --", name));
+    }
+  }
+  if (programs.mpirun.empty()) {
+    Log(LogLevel::kWarning, "mpirun is not in PATH: gangs of several ranks will fail to launch", {});
+  }
+  return programs;
+}
+
+// The first signal drains, the second ends this process at once.
+void HandleSignals(Agent* agent) {
+  std::thread([agent] {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    int signal = 0;
+    ::sigwait(&signals, &signal);
+    agent->Drain(signal == SIGINT ? "interrupted" : "asked to terminate");
+    ::sigwait(&signals, &signal);
+    Log(LogLevel::kWarning, "second signal: ending at once, gangs stay", {});
+    ::_exit(130);
+  }).detach();
+}
+
+// Before any thread exists, so that all of them inherit it.
+void BlockSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+}
+
+absl::StatusOr<bool> RunWorker(const Flags& flags) {
+  static const SystemClock clock;
+  SystemIdSource ids;
+  ENTRAIN_RETURN_IF_ERROR(MakeFolders(flags.dir));
+  AgentOptions options;
+  options.dir = std::filesystem::canonical(flags.dir).string();
+  options.coordinators = flags.coordinators;
+  options.tls = flags.tls;
+  options.drain_limit_ms = flags.drain_limit_ms;
+  options.launch.daemon_absence_limit_ms = flags.daemon_absence_limit_ms;
+  options.core.isolation_limit_ms = flags.isolation_limit_ms;
+  ENTRAIN_ASSIGN_OR_RETURN(options.self, DescribeSelf(flags));
+  ENTRAIN_ASSIGN_OR_RETURN(options.launch.programs, Programs(flags));
+  ENTRAIN_ASSIGN_OR_RETURN(const std::unique_ptr<WorkerIdentity> identity, WorkerIdentity::Open(options.dir, &ids));
+  options.self.id = identity->id();
+  options.first_number = identity->first_number();
+  ENTRAIN_ASSIGN_OR_RETURN(const std::unique_ptr<artifacts::ArtifactStore> store, artifacts::OpenArtifactFolder(flags.artifacts));
+  ENTRAIN_ASSIGN_OR_RETURN(const std::unique_ptr<metrics::WorkerMetrics> metrics, metrics::WorkerMetrics::Serve(flags.metrics, &clock));
+  const std::string metrics_address = StrCat(flags.metrics.substr(0, flags.metrics.rfind(':')), ":", metrics->port());
+  if (!flags.metrics_address_file.empty()) {
+    ENTRAIN_RETURN_IF_ERROR(WriteFileAtomically(flags.metrics_address_file, metrics_address + "\n"));
+  }
+  Log(LogLevel::kInfo, "worker", {{"id", options.self.id.value()}, {"slots", std::to_string(options.self.slots)},
+                                  {"device", options.self.device}, {"metrics", metrics_address}, {"build", options.self.version}});
+  Agent agent(std::move(options), store.get(), metrics.get(), &clock);
+  HandleSignals(&agent);
+  return agent.Run();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  SetLogComponent("entrain-worker");
+  Flags flags;
+  CLI::App app("Runs gangs of ranks on this machine for an entrain coordinator.", "entrain-worker");
+  AddFlags(app, &flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 64;
+  }
+  if (flags.verbose) SetLogLevel(LogLevel::kDebug);
+  BlockSignals();
+  const absl::StatusOr<bool> drained = RunWorker(flags);
+  if (!drained.ok()) {
+    std::fprintf(stderr, "entrain-worker: %s\n", std::string(drained.status().message()).c_str());
+    return 1;
+  }
+  return *drained ? 0 : 1;
+}

@@ -1,0 +1,22 @@
+// What this machine offers: GPUs through NVML, loaded at run time where it is installed, else processor cores.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "domain/fleet.h"
+
+namespace entrain::agent {
+
+struct Devices {
+  domain::SlotKind kind = domain::SlotKind::kCpu;
+  std::int32_t count = 0;
+  std::string model;  // of the GPUs, or of the processor
+};
+
+// count 0 when there is no driver or no GPU. CUDA_VISIBLE_DEVICES of the environment limits the count.
+Devices ProbeGpus();
+// Cores that this process may use: its affinity, limited by the cgroup's quota.
+Devices ProbeCores();
+
+}  // namespace entrain::agent
