@@ -52,9 +52,6 @@ struct Attempt {
   domain::Gang gang;
   domain::Checkpoint resume_from;  // path empty: from step 0
   bool started = false;            // its gang reported that it is up
-  std::optional<domain::EndCause> cause() const {
-    return end.has_value() ? std::optional(end->cause) : std::nullopt;
-  }
   // Set once the attempt is over for its run (AttemptClosed).
   std::optional<domain::AttemptEnd> end;
   std::int64_t placed_wall_ms = 0;
@@ -62,8 +59,8 @@ struct Attempt {
   std::int64_t closed_wall_ms = 0;
   // Workers whose slots it holds; empty once it is over everywhere.
   std::vector<WorkerId> holds;
-  friend bool operator==(const Attempt&, const Attempt&) = default;
 };
+bool operator==(const Attempt& a, const Attempt& b);
 
 // What stops a run that is Stopping.
 struct Stop {

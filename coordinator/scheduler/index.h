@@ -54,8 +54,10 @@ struct Machine {
 struct ClassFleet {
   std::vector<PersistentSet<WorkerId>> usable_by_free;  // [free slots], 0..slots
   std::int64_t known = 0;
+  // Of those: not usable, each counted under the first that holds.
   std::int64_t silent = 0;
   std::int64_t draining = 0;
+  std::int64_t not_connected = 0;
 };
 
 class Fleet {
@@ -99,8 +101,8 @@ Rank RankOf(const Request& request);
 
 // Runs that differ only in rank: if the first cannot be placed, none can. Sweeps with a cap have classes of their own.
 struct QueueClass {
-  Shape shape;
   SweepId capped_sweep;  // empty: no cap
+  Shape shape;
   friend auto operator<=>(const QueueClass&, const QueueClass&) = default;
 };
 

@@ -1,0 +1,275 @@
+// Apply for sweeps, runs and attempts. It records what was decided and never decides.
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/strings.h"
+#include "coordinator/core/core.h"
+#include "coordinator/core/edit.h"
+
+namespace entrain::core {
+namespace {
+
+using domain::RunState;
+
+template <typename T>
+void KeepNewest(std::vector<T>* items, std::size_t limit) {
+  if (items->size() > limit) items->erase(items->begin(), items->end() - static_cast<std::ptrdiff_t>(limit));
+}
+
+std::shared_ptr<Run> NewRun(const Sweep& sweep, std::int64_t index, std::int64_t generation,
+                            std::shared_ptr<const domain::RunSpec> spec, std::uint64_t number, const Stamp& stamp) {
+  auto run = std::make_shared<Run>();
+  run->id = domain::MakeRunId(sweep.id, spec->cell, generation);
+  run->sweep = sweep.id;
+  run->number = number;
+  run->index = index;
+  run->generation = generation;
+  run->priority = sweep.spec->priority;
+  run->spec = std::move(spec);
+  run->created_wall_ms = stamp.wall_ms;
+  return run;
+}
+
+// "attempt 2 on host7 slots 0, 1 from step 100".
+std::string PlacementText(const State& state, const domain::RunPlaced& fact) {
+  std::string text = StrCat("attempt ", fact.key.attempt);
+  for (const domain::GangMember& member : fact.gang.members) {
+    const Worker* worker = state.FindWorker(member.worker);
+    StrAppend(&text, &member == &fact.gang.members.front() ? " on " : " and ", worker->info.name,
+              member.slots.size() == 1 ? " slot " : " slots ");
+    for (std::size_t i = 0; i < member.slots.size(); ++i) StrAppend(&text, i == 0 ? "" : ", ", member.slots[i]);
+  }
+  return StrCat(text, " from step ", fact.resume_from.step);
+}
+
+std::string EndText(const domain::AttemptClosed& fact) {
+  std::string text = StrCat("attempt ", fact.key.attempt, ": ", ToString(fact.end.cause), " at step ", fact.end.last_step);
+  if (!fact.end.message.empty()) StrAppend(&text, ": ", fact.end.message);
+  return text;
+}
+
+}  // namespace
+
+void Apply(State* state, const domain::Fact& fact) {
+  const Stamp stamp{fact.at_ms, fact.wall_ms};
+  state->at_ms = std::max(state->at_ms, fact.at_ms);
+  state->wall_ms = fact.wall_ms;
+  std::visit([&](const auto& body) { ApplyBody(state, stamp, body); }, fact.body);
+}
+
+void ApplyBody(State* state, const Stamp& stamp, const domain::SweepAdmitted& fact) {
+  Sweep sweep;
+  sweep.id = fact.sweep;
+  sweep.number = ++state->counters.sweeps;
+  sweep.idempotency_key = fact.idempotency_key;
+  sweep.content_hash = ContentHash(fact.spec);
+  sweep.created_wall_ms = stamp.wall_ms;
+  sweep.unfinished_runs = static_cast<std::int64_t>(fact.spec.runs.size());
+  auto spec = std::make_shared<domain::SweepSpec>();
+  spec->name = fact.spec.name;
+  spec->owner = fact.spec.owner;
+  spec->yaml = fact.spec.yaml;
+  spec->priority = fact.spec.priority;
+  spec->max_concurrent_runs = fact.spec.max_concurrent_runs;
+  sweep.spec = spec;
+  state->index.queue.SetCap(fact.sweep, spec->max_concurrent_runs);
+
+  auto runs = std::make_shared<std::vector<RunId>>();
+  for (std::size_t i = 0; i < fact.spec.runs.size(); ++i) {
+    const auto run = NewRun(sweep, static_cast<std::int64_t>(i), 1, std::make_shared<const domain::RunSpec>(fact.spec.runs[i]),
+                            ++state->counters.runs, stamp);
+    AddHistory(run.get(), state->config, stamp, "queued", StrCat("submitted by ", spec->owner));
+    runs->push_back(run->id);
+    AddRun(state, run);
+  }
+  sweep.runs = runs;
+  state->sweeps_by_key.Set(SweepKey(spec->owner, fact.idempotency_key), fact.sweep);
+  state->sweeps_by_number.Set(sweep.number, fact.sweep);
+  state->sweeps.Set(fact.sweep, std::make_shared<const Sweep>(std::move(sweep)));
+}
+
+void ApplyBody(State* state, const Stamp& stamp, const domain::RunRetried& fact) {
+  const Run previous = *state->FindRun(fact.previous);
+  const std::string reason = StrCat("retry of ", fact.previous.value(), ", asked by ", fact.by);
+  const auto run = NewRun(*state->FindSweep(previous.sweep), previous.index, previous.generation + 1, previous.spec,
+                          ++state->counters.runs, stamp);
+  ENTRAIN_CHECK(run->id == fact.run);
+  run->previous = fact.previous;
+  run->reason = reason;
+  AddHistory(run.get(), state->config, stamp, "queued", reason);
+  AddRun(state, run);
+  EditRun(state, fact.previous, [&](Run* r) {
+    r->next = fact.run;
+    AddHistory(r, state->config, stamp, "retried", StrCat("as ", fact.run.value(), ", asked by ", fact.by));
+  });
+  EditSweep(state, previous.sweep, [&](Sweep* sweep) {
+    auto runs = std::make_shared<std::vector<RunId>>(*sweep->runs);
+    runs->at(static_cast<std::size_t>(previous.index)) = fact.run;
+    sweep->runs = std::move(runs);
+    ++sweep->unfinished_runs;
+  });
+}
+
+void ApplyBody(State* state, const Stamp& stamp, const domain::RunPlaced& fact) {
+  Attempt attempt;
+  attempt.key = fact.key;
+  attempt.gang = fact.gang;
+  attempt.resume_from = fact.resume_from;
+  attempt.placed_wall_ms = stamp.wall_ms;
+  for (const domain::GangMember& member : fact.gang.members) attempt.holds.push_back(member.worker);
+  const std::string text = PlacementText(*state, fact);
+  EditRun(state, fact.key.run, [&](Run* run) {
+    run->state = RunState::kStarting;
+    run->attempt = fact.key.attempt;
+    run->current = std::make_shared<const Attempt>(attempt);
+    run->wait.reset();
+    run->reason = text;
+    AddHistory(run, state->config, stamp, "placed", text);
+  });
+  HoldSlots(state, attempt);
+  PutAttempt(state, std::move(attempt));
+  ++state->counters.placements;
+}
+
+void ApplyBody(State* state, const Stamp& stamp, const domain::RunStarted& fact) {
+  Attempt attempt = *state->FindAttempt(fact.key);
+  attempt.started = true;
+  attempt.started_wall_ms = stamp.wall_ms;
+  PutAttempt(state, std::move(attempt));
+  EditRun(state, fact.key.run, [&](Run* run) {
+    run->state = RunState::kRunning;
+    run->reason.clear();
+    if (run->started_wall_ms == 0) run->started_wall_ms = stamp.wall_ms;
+    AddHistory(run, state->config, stamp, "running", StrCat("attempt ", fact.key.attempt, ": every rank is up"));
+  });
+}
+
+void ApplyBody(State* state, const Stamp&, const domain::CheckpointRecorded& fact) {
+  EditRun(state, fact.run, [&](Run* run) {
+    run->checkpoints.push_back(fact.checkpoint);
+    KeepNewest(&run->checkpoints, state->config.max_checkpoints_kept);
+    run->lost_in_a_row = 0;
+  });
+}
+
+void ApplyBody(State* state, const Stamp& stamp, const domain::StopDecided& fact) {
+  EditRun(state, fact.key.run, [&](Run* run) {
+    run->state = RunState::kStopping;
+    run->stop = Stop{fact.kind, fact.reason};
+    run->reason = fact.reason;
+    AddHistory(run, state->config, stamp, "stopping", fact.reason);
+  });
+}
+
+void ApplyBody(State* state, const Stamp& stamp, const domain::VerdictRecorded& fact) {
+  ++state->counters.verdicts;
+  EditRun(state, fact.run, [&](Run* run) {
+    run->verdict = fact.verdict;
+    AddHistory(run, state->config, stamp, "verdict", fact.verdict.explanation);
+  });
+}
+
+void ApplyBody(State* state, const Stamp& stamp, const domain::AttemptClosed& fact) {
+  Attempt attempt = *state->FindAttempt(fact.key);
+  attempt.end = fact.end;
+  attempt.closed_wall_ms = stamp.wall_ms;
+  const std::vector<WorkerId> holds = attempt.holds;
+  PutAttempt(state, attempt);
+  for (const WorkerId& worker : holds) {
+    if (fact.end.cause != domain::EndCause::kMachineLost && !state->FindWorker(worker)->silent) {
+      ReleaseSlots(state, fact.key, worker);
+    }
+  }
+  EditRun(state, fact.key.run, [&](Run* run) {
+    run->current.reset();
+    run->past.push_back(std::make_shared<const Attempt>(attempt));
+    KeepNewest(&run->past, state->config.max_attempts_kept);
+    if (fact.end.cause == domain::EndCause::kCompleted || fact.end.cause == domain::EndCause::kNonFinite) {
+      run->pending_end = fact.end;
+      run->reason = "its last samples are being judged";
+    }
+    AddHistory(run, state->config, stamp, "attempt ended", EndText(fact));
+  });
+}
+
+void ApplyBody(State* state, const Stamp&, const domain::MemberReleased& fact) { ReleaseSlots(state, fact.key, fact.worker); }
+
+void ApplyBody(State* state, const Stamp& stamp, const domain::AttemptReclaimed& fact) {
+  EditRun(state, fact.key.run, [&](Run* run) {
+    run->state = run->current->started ? RunState::kRunning : RunState::kStarting;
+    run->wait.reset();
+    run->not_before_ms = 0;
+    run->reason = StrCat("its machine came back with attempt ", fact.key.attempt);
+    AddHistory(run, state->config, stamp, "reclaimed", run->reason);
+  });
+}
+
+void ApplyBody(State* state, const Stamp& stamp, const domain::RunRequeued& fact) {
+  ++state->counters.requeues;
+  EditRun(state, fact.run, [&](Run* run) {
+    run->state = RunState::kQueued;
+    run->failure = fact.failure;
+    run->reason = fact.reason;
+    run->not_before_ms = fact.not_before_ms;
+    run->stop.reset();
+    run->pending_end.reset();
+    run->wait.reset();
+    if (fact.counts_as_failure) {
+      ++run->failures;
+    } else {
+      ++run->lost_in_a_row;
+    }
+    AddHistory(run, state->config, stamp, "queued again", fact.reason);
+  });
+}
+
+void ApplyBody(State* state, const Stamp& stamp, const domain::RunPaused& fact) {
+  EditRun(state, fact.run, [&](Run* run) {
+    run->state = RunState::kPaused;
+    run->reason = fact.reason;
+    run->stop.reset();
+    run->pending_end.reset();
+    run->wait.reset();
+    run->not_before_ms = 0;
+    AddHistory(run, state->config, stamp, "paused", fact.reason);
+  });
+}
+
+void ApplyBody(State* state, const Stamp& stamp, const domain::RunResumed& fact) {
+  EditRun(state, fact.run, [&](Run* run) {
+    run->state = RunState::kQueued;
+    run->reason = StrCat("resumed by ", fact.by);
+    AddHistory(run, state->config, stamp, "queued", run->reason);
+  });
+}
+
+void ApplyBody(State* state, const Stamp& stamp, const domain::RunFinished& fact) {
+  ++state->counters.finished;
+  EditRun(state, fact.run, [&](Run* run) {
+    run->state = fact.state;
+    run->halt_reason = fact.halt_reason;
+    run->failure = fact.failure;
+    run->reason = fact.reason;
+    run->result_step = fact.result_step;
+    run->fully_judged = fact.fully_judged;
+    run->finished_wall_ms = stamp.wall_ms;
+    run->stop.reset();
+    run->pending_end.reset();
+    run->wait.reset();
+    run->not_before_ms = 0;
+    AddHistory(run, state->config, stamp, std::string(ToString(fact.state)), fact.reason);
+  });
+  EditSweep(state, state->FindRun(fact.run)->sweep, [](Sweep* sweep) { --sweep->unfinished_runs; });
+}
+
+void ApplyBody(State* state, const Stamp& stamp, const domain::WaitReasonChanged& fact) {
+  EditRun(state, fact.run, [&](Run* run) {
+    run->wait = Wait{fact.never, fact.reason};
+    // The reason changes when a pause after a failure is over, and the run joins the queue.
+    if (run->not_before_ms != 0 && stamp.at_ms >= run->not_before_ms) run->not_before_ms = 0;
+    AddHistory(run, state->config, stamp, "waiting", fact.reason);
+  });
+}
+
+}  // namespace entrain::core

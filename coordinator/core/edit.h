@@ -1,0 +1,67 @@
+// How Apply changes a State: one entity replaced at a time, the derived indexes kept in step. Private to the core.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "coordinator/core/state.h"
+
+namespace entrain::core {
+
+// The fact's time, stamped on what it changes.
+struct Stamp {
+  std::int64_t at_ms = 0;
+  std::int64_t wall_ms = 0;
+};
+
+// Adds a run that is not there yet, and its place in the queue.
+void AddRun(State* state, std::shared_ptr<const Run> run);
+// Replaces the run by an edited copy; queue, caps and the other indexes follow.
+void EditRun(State* state, const RunId& id, const std::function<void(Run*)>& edit);
+void EditSweep(State* state, const SweepId& id, const std::function<void(Sweep*)>& edit);
+// Replaces or adds; the fleet and the leases follow.
+void PutWorker(State* state, Worker worker);
+void EditWorker(State* state, const WorkerId& id, const std::function<void(Worker*)>& edit);
+// Replaces the attempt where it is kept: by key while it holds slots, and in its run while it is current.
+void PutAttempt(State* state, Attempt attempt);
+
+// Marks or frees the slots that the attempt holds on this worker. Freeing also ends its hold.
+void HoldSlots(State* state, const Attempt& attempt);
+void ReleaseSlots(State* state, const domain::AttemptKey& key, const WorkerId& worker);
+
+void AddHistory(Run* run, const CoreConfig& config, const Stamp& stamp, std::string what, std::string reason);
+
+scheduler::Request RequestOf(const State& state, const Run& run);
+bool InQueue(const Run& run);   // may be placed now
+bool HeldBack(const Run& run);  // queued, but not before a time
+bool IsActive(const Run& run);  // counts against its sweep's cap
+scheduler::Machine MachineOf(const Worker& worker);
+
+// Keys of two owners never meet.
+std::string SweepKey(const std::string& owner, const std::string& idempotency_key);
+// What the idempotency key stands for: everything submitted.
+std::string ContentHash(const domain::SweepSpec& spec);
+
+// Apply, by subject.
+void ApplyBody(State* state, const Stamp& stamp, const domain::SweepAdmitted& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::RunRetried& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::WorkerRegistered& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::WorkerSilent& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::WorkerDraining& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::WorkerHeard& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::TermStarted& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::RunPlaced& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::RunStarted& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::CheckpointRecorded& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::StopDecided& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::VerdictRecorded& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::AttemptClosed& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::MemberReleased& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::AttemptReclaimed& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::RunRequeued& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::RunPaused& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::RunResumed& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::RunFinished& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::WaitReasonChanged& fact);
+
+}  // namespace entrain::core

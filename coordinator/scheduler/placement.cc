@@ -1,0 +1,172 @@
+#include "coordinator/scheduler/placement.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "base/check.h"
+#include "base/strings.h"
+
+namespace entrain::scheduler {
+
+const std::array<Filter, 6> kFilters = {{
+    {"reports", [](const Machine& machine, const Shape&) { return !machine.silent; }},
+    {"not_draining", [](const Machine& machine, const Shape&) { return !machine.draining; }},
+    {"connected", [](const Machine& machine, const Shape&) { return machine.connected; }},
+    {"not_kept", [](const Machine& machine, const Shape&) { return !machine.kept; }},
+    {"large_enough", [](const Machine& machine, const Shape& shape) { return machine.machine_class.slots >= shape.ranks; }},
+    {"free_enough", [](const Machine& machine, const Shape& shape) { return machine.free >= shape.ranks; }},
+}};
+
+bool PassesFilters(const Machine& machine, const Shape& shape) {
+  return std::all_of(kFilters.begin(), kFilters.end(),
+                     [&](const Filter& filter) { return filter.passes(machine, shape); });
+}
+
+namespace {
+
+// Machines of one class with the same number of free slots.
+struct Bucket {
+  const MachineClass* machine_class;
+  std::int32_t free;
+  const PersistentSet<WorkerId>* workers;
+};
+
+// Of one pool, fullest first (fewest free slots, then small machines).
+struct PoolBuckets {
+  const Pool* pool = nullptr;
+  std::vector<Bucket> buckets;
+};
+
+std::vector<PoolBuckets> BucketsByPool(const Fleet& fleet, std::int64_t at_least_free) {
+  std::vector<PoolBuckets> pools;
+  for (const auto& [machine_class, class_fleet] : fleet.classes()) {
+    // Classes are ordered by pool.
+    if (pools.empty() || *pools.back().pool != machine_class.pool) pools.push_back({.pool = &machine_class.pool, .buckets = {}});
+    for (std::int64_t free = at_least_free; free <= machine_class.slots; ++free) {
+      const PersistentSet<WorkerId>& workers = class_fleet->usable_by_free[static_cast<std::size_t>(free)];
+      if (!workers.empty()) pools.back().buckets.push_back({&machine_class, static_cast<std::int32_t>(free), &workers});
+    }
+  }
+  for (PoolBuckets& pool : pools) {
+    std::sort(pool.buckets.begin(), pool.buckets.end(), [](const Bucket& a, const Bucket& b) {
+      return std::pair(a.free, a.machine_class->slots) < std::pair(b.free, b.machine_class->slots);
+    });
+  }
+  return pools;
+}
+
+struct Part {
+  WorkerId worker;
+  std::int64_t groups = 0;
+};
+
+std::vector<std::int32_t> LowestFreeSlots(const Machine& machine, std::int64_t count) {
+  std::vector<std::int32_t> slots;
+  for (std::size_t slot = 0; slot < machine.busy.size() && static_cast<std::int64_t>(slots.size()) < count; ++slot) {
+    if (!machine.busy[slot]) slots.push_back(static_cast<std::int32_t>(slot));
+  }
+  ENTRAIN_CHECK(static_cast<std::int64_t>(slots.size()) == count);
+  return slots;
+}
+
+domain::Gang MakeGang(const Fleet& fleet, const Shape& shape, const std::vector<Part>& parts) {
+  domain::Gang gang;
+  for (const Part& part : parts) {
+    gang.members.push_back({part.worker, LowestFreeSlots(*fleet.Find(part.worker), part.groups * shape.ranks)});
+  }
+  return gang;
+}
+
+// Whole machines with the most room first, and the rest on the machine it fits most tightly: the fewest machines.
+std::optional<ScoredGang> FindInPool(const Fleet& fleet, const PoolBuckets& pool, const Shape& shape, int other_device) {
+  std::int64_t room = 0;
+  for (const Bucket& bucket : pool.buckets) room += bucket.free / shape.ranks * static_cast<std::int64_t>(bucket.workers->size());
+  if (room < shape.machines) return std::nullopt;
+
+  std::vector<Part> parts;
+  std::set<WorkerId> taken;
+  std::int64_t remaining = shape.machines;
+  for (auto bucket = pool.buckets.rbegin(); bucket != pool.buckets.rend(); ++bucket) {
+    const std::int64_t groups = bucket->free / shape.ranks;
+    auto worker = bucket->workers->begin();
+    for (; worker != bucket->workers->end() && remaining > groups; ++worker) {
+      parts.push_back({worker->first, groups});
+      taken.insert(worker->first);
+      remaining -= groups;
+    }
+    if (worker != bucket->workers->end()) break;  // it holds the rest alone
+  }
+  for (const Bucket& bucket : pool.buckets) {
+    if (bucket.free / shape.ranks < remaining) continue;
+    for (const auto& [worker, present] : *bucket.workers) {
+      if (taken.contains(worker)) continue;
+      parts.push_back({worker, remaining});
+      const Score score{other_device, static_cast<std::int64_t>(parts.size()), bucket.free - remaining * shape.ranks,
+                        bucket.machine_class->slots, worker};
+      return ScoredGang{score, MakeGang(fleet, shape, parts)};
+    }
+  }
+  CheckFailed(__FILE__, __LINE__, "a pool with room for a gang holds it", StrCat(room, " of ", shape.machines));
+}
+
+}  // namespace
+
+std::optional<ScoredGang> FindGang(const Fleet& fleet, const Shape& shape, const std::string& preferred_device) {
+  if (shape.machines < 1 || shape.ranks < 1 || fleet.free_slots() < shape.Slots()) return std::nullopt;
+  std::optional<ScoredGang> best;
+  for (const PoolBuckets& pool : BucketsByPool(fleet, shape.ranks)) {
+    if (pool.buckets.empty()) continue;
+    const int other_device = !preferred_device.empty() && pool.pool->device != preferred_device ? 1 : 0;
+    std::optional<ScoredGang> gang = FindInPool(fleet, pool, shape, other_device);
+    if (gang.has_value() && (!best.has_value() || gang->score < best->score)) best = std::move(gang);
+  }
+  return best;
+}
+
+bool CouldEverFit(const Fleet& fleet, const Shape& shape) {
+  const Pool* pool = nullptr;
+  std::int64_t groups = 0;
+  for (const auto& [machine_class, class_fleet] : fleet.classes()) {
+    if (pool == nullptr || *pool != machine_class.pool) groups = 0;
+    pool = &machine_class.pool;
+    groups += machine_class.slots / std::max<std::int64_t>(1, shape.ranks) * class_fleet->known;
+    if (groups >= shape.machines) return true;
+  }
+  return false;
+}
+
+std::vector<WorkerId> MachinesToKeep(const Fleet& fleet, const Shape& shape) {
+  std::vector<WorkerId> best;
+  std::pair<std::int64_t, std::int64_t> best_score;
+  for (const PoolBuckets& pool : BucketsByPool(fleet, 0)) {
+    std::vector<WorkerId> machines;
+    std::int64_t groups = 0;
+    std::int64_t free = 0;
+    // One machine that could hold the whole gang, else the fewest; most free slots first.
+    for (const std::int64_t least_groups : {shape.machines, std::int64_t{1}}) {
+      for (auto bucket = pool.buckets.rbegin(); bucket != pool.buckets.rend() && groups < shape.machines; ++bucket) {
+        const std::int64_t holds = bucket->machine_class->slots / shape.ranks;
+        if (holds < least_groups) continue;
+        for (const auto& [worker, present] : *bucket->workers) {
+          if (groups >= shape.machines) break;
+          machines.push_back(worker);
+          groups += holds;
+          free += bucket->free;
+        }
+      }
+      if (groups >= shape.machines) break;
+      machines.clear();
+      groups = free = 0;
+    }
+    if (groups < shape.machines) continue;
+    const std::pair score(static_cast<std::int64_t>(machines.size()), -free);
+    if (best.empty() || score < best_score) {
+      best = std::move(machines);
+      best_score = score;
+    }
+  }
+  return best;
+}
+
+}  // namespace entrain::scheduler
