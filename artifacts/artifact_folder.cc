@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <filesystem>
 #include <system_error>
@@ -125,6 +127,21 @@ std::string CheckpointPath(const domain::AttemptKey& key, std::int64_t step) {
   char name[32];
   std::snprintf(name, sizeof(name), "step-%08lld", static_cast<long long>(step));
   return StrCat(kCheckpoints, key.run.value(), "/", key.attempt, "/", std::string_view(name));
+}
+
+absl::StatusOr<std::int64_t> ArtifactStore::ReadVocabSize(std::string_view hash) const {
+  ENTRAIN_ASSIGN_OR_RETURN(const std::string dir, ResolveDataset(hash));
+  ENTRAIN_ASSIGN_OR_RETURN(const std::string text, ReadFile(dir + "/dataset.json"));
+  // One whole number behind its key is all that is wanted here; the data room checks the file when it is trained on.
+  constexpr std::string_view kKey = "\"vocab_size\"";
+  for (std::size_t at = text.find(kKey); at != std::string::npos; at = text.find(kKey, at + 1)) {
+    const std::size_t value = text.find_first_not_of(" \t\r\n:", at + kKey.size());
+    std::int64_t vocab_size = 0;
+    if (value == std::string::npos) break;
+    const auto end = std::from_chars(text.data() + value, text.data() + text.size(), vocab_size);
+    if (end.ec == std::errc() && vocab_size > 0) return vocab_size;
+  }
+  return absl::DataLossError(StrCat(dir, "/dataset.json names no vocabulary size"));
 }
 
 absl::Status CheckInnerPath(std::string_view path) {

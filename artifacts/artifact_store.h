@@ -39,6 +39,9 @@ class ArtifactStore {
   virtual absl::StatusOr<std::string> Resolve(std::string_view path) const = 0;
   absl::StatusOr<std::string> ResolveDataset(std::string_view hash) const { return Resolve(DatasetPath(hash)); }
 
+  // Of the dataset's tokeniser, from its dataset.json. NOT_FOUND when there is no such dataset, DATA_LOSS when the file does not say.
+  absl::StatusOr<std::int64_t> ReadVocabSize(std::string_view hash) const;
+
   // Removes one published checkpoint; OK when it is gone already.
   virtual absl::Status RemoveCheckpoint(std::string_view path) = 0;
 

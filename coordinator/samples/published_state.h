@@ -17,30 +17,32 @@ class PublishedState {
   using View = std::shared_ptr<const core::State>;
 
   void Publish(View view) {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      view_ = std::move(view);
-      ++version_;
-    }
-    changed_.notify_all();
+    std::lock_guard<std::mutex> lock(mutex_);
+    view_ = std::move(view);
   }
   // Never null.
   View Get() const {
     std::lock_guard<std::mutex> lock(mutex_);
     return view_;
   }
-  // Returns at once when the version is not `seen`, else at the next publication or after `timeout_ms`. The version now.
-  std::uint64_t AwaitChange(std::uint64_t seen, std::int64_t timeout_ms) const {
+  // For readers that look again and again: waits `duration_ms`, or returns at once when no more will be published.
+  void Pause(std::int64_t duration_ms) const {
     std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] { return version_ != seen; });
-    return version_;
+    closed_changed_.wait_for(lock, std::chrono::milliseconds(duration_ms), [&] { return closed_; });
+  }
+  void Close() {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      closed_ = true;
+    }
+    closed_changed_.notify_all();
   }
 
  private:
   mutable std::mutex mutex_;
-  mutable std::condition_variable changed_;
+  mutable std::condition_variable closed_changed_;
   View view_ = std::make_shared<const core::State>();
-  std::uint64_t version_ = 0;
+  bool closed_ = false;
 };
 
 }  // namespace entrain::samples

@@ -101,6 +101,15 @@ TEST_F(ArtifactFolderTest, DatasetsResolveByHash) {
   EXPECT_EQ(*store_->ResolveDataset("abcd"), store_->root() + "/datasets/abcd");
 }
 
+TEST_F(ArtifactFolderTest, VocabularySizeComesFromTheDatasetItself) {
+  EXPECT_EQ(store_->ReadVocabSize("abcd").status().code(), absl::StatusCode::kNotFound);
+  fs::create_directories(store_->root() + "/datasets/abcd");
+  std::ofstream(store_->root() + "/datasets/abcd/dataset.json") << R"({"tokenizer": {"vocab_size": "77"}, "vocab_size": 4096})";
+  EXPECT_EQ(*store_->ReadVocabSize("abcd"), 4096);
+  std::ofstream(store_->root() + "/datasets/abcd/dataset.json") << "{}";
+  EXPECT_EQ(store_->ReadVocabSize("abcd").status().code(), absl::StatusCode::kDataLoss);
+}
+
 TEST_F(ArtifactFolderTest, RemovesCheckpointsAndNothingElse) {
   const auto path = store_->PublishCheckpoint(key_, 100, LocalCheckpoint());
   EXPECT_TRUE(store_->RemoveCheckpoint(*path).ok());

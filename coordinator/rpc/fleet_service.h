@@ -1,0 +1,35 @@
+// The workers' side: three streams. Decodes, checks, hands on; decides nothing.
+#pragma once
+
+#include <map>
+#include <mutex>
+
+#include "coordinator/rpc/service_context.h"
+#include "entrain/v1/fleet_service.grpc.pb.h"
+
+namespace entrain::rpc {
+
+class FleetService : public v1::FleetService::Service {
+ public:
+  explicit FleetService(const ServiceContext& context) : context_(context) {}
+
+  grpc::Status Control(grpc::ServerContext* call,
+                       grpc::ServerReaderWriter<v1::CoordinatorMessage, v1::WorkerMessage>* stream) override;
+  grpc::Status Samples(grpc::ServerContext* call, grpc::ServerReaderWriter<v1::SampleAck, v1::SampleBatch>* stream) override;
+  grpc::Status Logs(grpc::ServerContext* call, grpc::ServerReaderWriter<v1::LogAck, v1::LogChunk>* stream) override;
+
+ private:
+  using ControlStream = grpc::ServerReaderWriter<v1::CoordinatorMessage, v1::WorkerMessage>;
+  // Reads until the stream ends or a message is wrong.
+  absl::Status ReadControl(const WorkerId& worker, WorkerConnection* connection, ControlStream* stream);
+  absl::Status Take(const WorkerId& worker, const v1::WorkerMessage& message, WorkerConnection* connection);
+  absl::StatusOr<v1::SampleAck> StoreBatch(const v1::SampleBatch& message);
+  absl::Status StoreChunk(const v1::LogChunk& message);
+
+  const ServiceContext context_;
+  std::mutex log_mutex_;
+  // Where each attempt's stored log ends, so that what is sent again after a lost acknowledgement is not stored twice.
+  std::map<domain::AttemptKey, std::uint64_t> log_offsets_;
+};
+
+}  // namespace entrain::rpc

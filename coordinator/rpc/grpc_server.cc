@@ -1,0 +1,65 @@
+#include "coordinator/rpc/grpc_server.h"
+
+#include <grpc/support/time.h>
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
+#include <grpcpp/server_builder.h>
+
+#include "base/strings.h"
+#include "coordinator/rpc/limits.h"
+
+namespace entrain::rpc {
+namespace {
+
+// A connection whose other end is gone without a word is found by pings.
+constexpr int kKeepaliveIntervalMs = 10'000;
+constexpr int kKeepaliveTimeoutMs = 10'000;
+constexpr int kFastestClientPingMs = 1'000;
+
+void SetLimits(grpc::ServerBuilder* builder) {
+  builder->SetMaxReceiveMessageSize(kMaxReceivedMessageBytes);
+  builder->SetMaxSendMessageSize(kMaxSentMessageBytes);
+  grpc::ResourceQuota quota("entrain");
+  quota.SetMaxThreads(kMaxThreads).Resize(kMaxServerMemoryBytes);
+  builder->SetResourceQuota(quota);
+  // Two coordinators on one port would share its connections.
+  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveIntervalMs);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kFastestClientPingMs);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const std::string& address, const ServiceContext& context) {
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  std::unique_ptr<GrpcServer> server(new GrpcServer(context));
+  grpc::ServerBuilder builder;
+  SetLimits(&builder);
+  builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &server->port_);
+  builder.RegisterService(&server->sweeps_);
+  builder.RegisterService(&server->fleet_);
+  server->server_ = builder.BuildAndStart();
+  if (server->server_ == nullptr || server->port_ == 0) {
+    return absl::UnavailableError(StrCat("cannot listen on ", address, ": the address is in use or not of this machine"));
+  }
+  return server;
+}
+
+GrpcServer::~GrpcServer() { Shutdown(0); }
+
+void GrpcServer::Shutdown(std::int64_t grace_ms) {
+  if (server_ == nullptr) return;
+  server_->Shutdown(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(grace_ms, GPR_TIMESPAN)));
+  server_->Wait();
+  server_.reset();
+}
+
+bool IsLoopback(const std::string& address) {
+  const std::string host = address.substr(0, address.rfind(':'));
+  return host == "localhost" || host == "[::1]" || host.rfind("127.", 0) == 0;
+}
+
+}  // namespace entrain::rpc

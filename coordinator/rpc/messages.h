@@ -1,0 +1,21 @@
+// The published state -> the messages that people's tools read.
+#pragma once
+
+#include "coordinator/core/state.h"
+#include "coordinator/rpc/run_results.h"
+#include "entrain/v1/sweep_service.pb.h"
+#include "sweep/sweep.h"
+
+namespace entrain::rpc {
+
+v1::SweepSummary SummaryOf(const core::State& state, const core::Sweep& sweep);
+v1::RunSummary SummaryOf(const core::Run& run, const RunResult& result);
+v1::Sweep SweepMessage(const core::State& state, const core::Sweep& sweep, RunResults* results);
+// Everything about one run but its evaluations.
+v1::RunDetail DetailOf(const core::State& state, const core::Run& run, const RunResult& result);
+v1::WorkerSummary SummaryOf(const core::Worker& worker);
+v1::Problem ProblemMessage(const sweep::Problem& problem);
+// A run that is not admitted: no id, no state.
+v1::RunSummary PlannedRun(const domain::RunSpec& spec, const sweep::Estimate& estimate);
+
+}  // namespace entrain::rpc

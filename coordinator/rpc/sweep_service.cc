@@ -1,0 +1,310 @@
+#include "coordinator/rpc/sweep_service.h"
+
+#include <algorithm>
+
+#include "base/status_macros.h"
+#include "base/strings.h"
+#include "coordinator/core/explain.h"
+#include "coordinator/rpc/grpc_status.h"
+#include "coordinator/rpc/limits.h"
+#include "coordinator/rpc/messages.h"
+#include "coordinator/rpc/sweep_intake.h"
+#include "proto/convert.h"
+
+namespace entrain::rpc {
+namespace {
+
+constexpr int kSweepIdLength = 8;
+constexpr int kKeyLength = 20;
+
+// One sentence a run that no worker could hold.
+std::vector<std::string> FitWarnings(const core::State& state, const domain::SweepSpec& spec) {
+  std::vector<std::string> warnings;
+  if (state.workers.empty()) warnings.push_back("no worker has joined yet; the runs wait");
+  for (const domain::RunSpec& run : spec.runs) {
+    const core::Wait fit = core::DescribeFit(state, run.resources);
+    if (fit.never) warnings.push_back(StrCat(run.label, ": ", fit.reason));
+  }
+  return warnings;
+}
+
+bool AnyNever(const core::State& state, const domain::SweepSpec& spec, std::string* first) {
+  for (const domain::RunSpec& run : spec.runs) {
+    const core::Wait fit = core::DescribeFit(state, run.resources);
+    if (!fit.never) continue;
+    *first = StrCat(run.label, ": ", fit.reason);
+    return true;
+  }
+  return false;
+}
+
+// Of a sweep, the runs that an action is for; a run named alone gets the core's own answer.
+bool Fits(const core::Run& run, domain::RunAction action) {
+  const bool paused = run.state == domain::RunState::kPaused;
+  if (domain::IsFinal(run.state)) return false;
+  if (action == domain::RunAction::kResume) return paused;
+  return action != domain::RunAction::kPause || !paused;
+}
+
+bool MayRetry(const core::Run& run) {
+  return run.state == domain::RunState::kFailed || run.state == domain::RunState::kCancelled;
+}
+
+}  // namespace
+
+std::string SweepService::NewId(const char* prefix, int length) {
+  std::lock_guard<std::mutex> lock(ids_mutex_);
+  return StrCat(prefix, context_.ids->Next(length));
+}
+
+template <typename Body>
+absl::StatusOr<domain::RequestId> SweepService::Send(Body body) {
+  const domain::RequestId request = context_.replies->Open();
+  body.request = request;
+  const absl::Status posted = context_.post(std::move(body));
+  if (posted.ok()) return request;
+  context_.replies->Drop(request);
+  return posted;
+}
+
+absl::StatusOr<domain::Reply> SweepService::Await(domain::RequestId request) {
+  ENTRAIN_ASSIGN_OR_RETURN(domain::Reply reply, context_.replies->Await(request, kReplyTimeoutMs));
+  ENTRAIN_RETURN_IF_ERROR(reply.status);
+  return reply;
+}
+
+grpc::Status SweepService::Validate(grpc::ServerContext* /*call*/, const v1::ValidateRequest* request,
+                                    v1::ValidateResponse* response) {
+  sweep::ParsedSweep parsed;
+  for (const sweep::Problem& problem : ParseForValidation(request->yaml(), request->datasets(), "", &parsed)) {
+    *response->add_problems() = ProblemMessage(problem);
+  }
+  if (response->problems_size() > 0) return grpc::Status::OK;
+  for (std::size_t i = 0; i < parsed.spec.runs.size(); ++i) {
+    *response->add_runs() = PlannedRun(parsed.spec.runs[i], i < parsed.estimates.size() ? parsed.estimates[i] : sweep::Estimate{});
+  }
+  return grpc::Status::OK;
+}
+
+absl::Status SweepService::DoSubmit(const v1::SubmitRequest& request, v1::SubmitResponse* response) {
+  ENTRAIN_ASSIGN_OR_RETURN(sweep::ParsedSweep parsed, ParseForAdmission(request, *context_.artifacts));
+  const samples::PublishedState::View state = context_.published->Get();
+  std::string never;
+  if (request.strict() && AnyNever(*state, parsed.spec, &never)) {
+    return absl::FailedPreconditionError(StrCat("refused because of --strict: ", never));
+  }
+  for (std::string& warning : FitWarnings(*state, parsed.spec)) response->add_warnings(std::move(warning));
+  response->set_run_count(static_cast<std::int32_t>(parsed.spec.runs.size()));
+  domain::SubmitSweep event;
+  event.proposed_id = SweepId(NewId("s", kSweepIdLength));
+  event.idempotency_key = request.idempotency_key().empty() ? NewId("", kKeyLength) : request.idempotency_key();
+  event.spec = std::move(parsed.spec);
+  ENTRAIN_ASSIGN_OR_RETURN(const domain::RequestId asked, Send(std::move(event)));
+  ENTRAIN_ASSIGN_OR_RETURN(const domain::Reply reply, Await(asked));
+  response->set_sweep_id(reply.id);
+  return absl::OkStatus();
+}
+
+grpc::Status SweepService::Submit(grpc::ServerContext* /*call*/, const v1::SubmitRequest* request, v1::SubmitResponse* response) {
+  return ToGrpc(DoSubmit(*request, response));
+}
+
+grpc::Status SweepService::ListSweeps(grpc::ServerContext* /*call*/, const v1::ListSweepsRequest* /*request*/,
+                                      v1::ListSweepsResponse* response) {
+  const samples::PublishedState::View state = context_.published->Get();
+  for (const auto& [number, id] : state->sweeps_by_number) {
+    if (const core::Sweep* sweep = state->FindSweep(id)) *response->add_sweeps() = SummaryOf(*state, *sweep);
+  }
+  return grpc::Status::OK;
+}
+
+grpc::Status SweepService::GetSweep(grpc::ServerContext* /*call*/, const v1::GetSweepRequest* request, v1::Sweep* response) {
+  const samples::PublishedState::View state = context_.published->Get();
+  const absl::StatusOr<const core::Sweep*> sweep = FindSweep(*state, request->sweep_id());
+  if (!sweep.ok()) return ToGrpc(sweep.status());
+  *response = SweepMessage(*state, **sweep, &results_);
+  return grpc::Status::OK;
+}
+
+grpc::Status SweepService::GetRun(grpc::ServerContext* /*call*/, const v1::GetRunRequest* request, v1::RunDetail* response) {
+  const samples::PublishedState::View state = context_.published->Get();
+  const absl::StatusOr<const core::Run*> run = FindRun(*state, request->run_id());
+  if (!run.ok()) return ToGrpc(run.status());
+  *response = DetailOf(*state, **run, results_.Of(**run));
+  const auto evaluations = context_.samples->ReadEvaluations((*run)->id);
+  if (!evaluations.ok()) return ToGrpc(evaluations.status());
+  for (const store::StoredEvaluation& stored : *evaluations) *response->add_evaluations() = wire::ToWire(stored.evaluation);
+  return grpc::Status::OK;
+}
+
+absl::Status SweepService::DoWatch(grpc::ServerContext* call, const std::string& sweep_id,
+                                   grpc::ServerWriter<v1::WatchUpdate>* writer) {
+  std::string last;
+  // "last" is settled once: a sweep that comes later does not move the view.
+  SweepId id;
+  while (!call->IsCancelled()) {
+    const samples::PublishedState::View state = context_.published->Get();
+    ENTRAIN_ASSIGN_OR_RETURN(const core::Sweep* sweep, FindSweep(*state, id.empty() ? sweep_id : id.value()));
+    id = sweep->id;
+    v1::WatchUpdate update;
+    *update.mutable_sweep() = SweepMessage(*state, *sweep, &results_);
+    for (const auto& [worker_id, worker] : state->workers) *update.add_workers() = SummaryOf(*worker);
+    std::string bytes = update.SerializeAsString();
+    if (bytes != last && !writer->Write(update)) return absl::OkStatus();
+    last = std::move(bytes);
+    if (sweep->unfinished_runs == 0) return absl::OkStatus();
+    context_.published->Pause(kWatchIntervalMs);
+  }
+  return absl::OkStatus();
+}
+
+grpc::Status SweepService::Watch(grpc::ServerContext* call, const v1::WatchRequest* request,
+                                 grpc::ServerWriter<v1::WatchUpdate>* writer) {
+  return ToGrpc(DoWatch(call, request->sweep_id(), writer));
+}
+
+absl::StatusOr<int> SweepService::Act(const std::string& id, domain::RunAction action, const std::string& by) {
+  const samples::PublishedState::View state = context_.published->Get();
+  ENTRAIN_ASSIGN_OR_RETURN(const Targets targets, FindTargets(*state, id));
+  if (by.size() > kMaxNameBytes) return absl::InvalidArgumentError("by is too long");
+  // All are sent before the first answer is awaited, so that they share the core's transactions.
+  std::vector<domain::RequestId> asked;
+  for (const core::Run* run : targets.runs) {
+    if (targets.is_sweep && !Fits(*run, action)) continue;
+    ENTRAIN_ASSIGN_OR_RETURN(const domain::RequestId request, Send(domain::ActOnRun{0, run->id, action, by}));
+    asked.push_back(request);
+  }
+  int told = 0;
+  absl::Status failed;
+  for (const domain::RequestId request : asked) {
+    const absl::StatusOr<domain::Reply> reply = Await(request);
+    if (reply.ok()) ++told;
+    // A run of the sweep may have ended meanwhile.
+    if (!reply.ok() && !(targets.is_sweep && absl::IsFailedPrecondition(reply.status()))) failed = reply.status();
+  }
+  ENTRAIN_RETURN_IF_ERROR(failed);
+  return told;
+}
+
+grpc::Status SweepService::Stop(grpc::ServerContext* /*call*/, const v1::StopRequest* request, v1::StopResponse* response) {
+  const absl::StatusOr<int> runs = Act(request->id(), domain::RunAction::kStop, request->by());
+  if (runs.ok()) response->set_runs(*runs);
+  return ToGrpc(runs.status());
+}
+
+grpc::Status SweepService::Pause(grpc::ServerContext* /*call*/, const v1::PauseRequest* request, v1::PauseResponse* response) {
+  const absl::StatusOr<int> runs = Act(request->id(), domain::RunAction::kPause, request->by());
+  if (runs.ok()) response->set_runs(*runs);
+  return ToGrpc(runs.status());
+}
+
+grpc::Status SweepService::Resume(grpc::ServerContext* /*call*/, const v1::ResumeRequest* request, v1::ResumeResponse* response) {
+  const absl::StatusOr<int> runs = Act(request->id(), domain::RunAction::kResume, request->by());
+  if (runs.ok()) response->set_runs(*runs);
+  return ToGrpc(runs.status());
+}
+
+absl::Status SweepService::DoRetry(const v1::RetryRequest& request, v1::RetryResponse* response) {
+  const samples::PublishedState::View state = context_.published->Get();
+  ENTRAIN_ASSIGN_OR_RETURN(const Targets targets, FindTargets(*state, request.id()));
+  if (request.by().size() > kMaxNameBytes) return absl::InvalidArgumentError("by is too long");
+  std::vector<domain::RequestId> asked;
+  for (const core::Run* run : targets.runs) {
+    if (targets.is_sweep && !MayRetry(*run)) continue;
+    ENTRAIN_ASSIGN_OR_RETURN(const domain::RequestId sent, Send(domain::RetryRun{0, run->id, request.by()}));
+    asked.push_back(sent);
+  }
+  absl::Status failed;
+  for (const domain::RequestId sent : asked) {
+    const absl::StatusOr<domain::Reply> reply = Await(sent);
+    if (reply.ok()) response->add_run_ids(reply->id);
+    if (!reply.ok()) failed = reply.status();
+  }
+  ENTRAIN_RETURN_IF_ERROR(failed);
+  return absl::OkStatus();
+}
+
+grpc::Status SweepService::Retry(grpc::ServerContext* /*call*/, const v1::RetryRequest* request, v1::RetryResponse* response) {
+  return ToGrpc(DoRetry(*request, response));
+}
+
+absl::Status SweepService::DoLogs(grpc::ServerContext* call, const v1::LogsRequest& request,
+                                  grpc::ServerWriter<v1::LogLine>* writer) {
+  RunId id;
+  std::int64_t after = 0;
+  for (bool over = false; !call->IsCancelled();) {
+    const samples::PublishedState::View state = context_.published->Get();
+    ENTRAIN_ASSIGN_OR_RETURN(const core::Run* run, FindRun(*state, id.empty() ? request.run_id() : id.value()));
+    id = run->id;
+    ENTRAIN_ASSIGN_OR_RETURN(const auto lines, context_.logs->ReadLog(id, request.attempt(), after, kLogLinesPerPage));
+    for (const store::LogStore::Line& line : lines) {
+      v1::LogLine message;
+      message.set_attempt(line.attempt);
+      message.set_text(line.text);
+      if (!writer->Write(message)) return absl::OkStatus();
+      after = line.number;
+    }
+    if (static_cast<std::int64_t>(lines.size()) == kLogLinesPerPage) continue;
+    // Once final, one more look: the last lines may come after the state.
+    if (!request.follow() || over) return absl::OkStatus();
+    over = domain::IsFinal(run->state);
+    context_.published->Pause(kWatchIntervalMs);
+  }
+  return absl::OkStatus();
+}
+
+grpc::Status SweepService::Logs(grpc::ServerContext* call, const v1::LogsRequest* request,
+                                grpc::ServerWriter<v1::LogLine>* writer) {
+  return ToGrpc(DoLogs(call, *request, writer));
+}
+
+absl::Status SweepService::SendSamples(const core::Run& run, const v1::FetchSamplesRequest& request,
+                                       grpc::ServerWriter<v1::FetchSamplesResponse>* writer) {
+  const std::int64_t every = std::max<std::int64_t>(1, request.every());
+  std::int64_t after = request.after_step();
+  for (;;) {
+    ENTRAIN_ASSIGN_OR_RETURN(const auto page, context_.samples->ReadSamples(run.id, run.spec->context, after, kSamplesPerPage));
+    const bool last_page = static_cast<std::int64_t>(page.size()) < kSamplesPerPage;
+    v1::FetchSamplesResponse response;
+    for (std::size_t i = 0; i < page.size(); ++i) {
+      const domain::EntropySample& sample = page[i].sample;
+      // The ends stay, however thin the middle.
+      const bool end = sample.step == 1 || (last_page && i + 1 == page.size());
+      if (sample.step % every == 0 || end) *response.add_samples() = wire::ToWire(sample);
+    }
+    if (response.samples_size() > 0 && !writer->Write(response)) return absl::CancelledError("the caller left");
+    if (last_page) return absl::OkStatus();
+    after = page.back().sample.step;
+  }
+}
+
+absl::Status SweepService::DoFetch(const v1::FetchSamplesRequest& request, grpc::ServerWriter<v1::FetchSamplesResponse>* writer) {
+  if (request.after_step() < 0) return absl::InvalidArgumentError(StrCat("after_step is negative: ", request.after_step()));
+  if (request.every() < 0) return absl::InvalidArgumentError(StrCat("every is negative: ", request.every()));
+  const samples::PublishedState::View state = context_.published->Get();
+  ENTRAIN_ASSIGN_OR_RETURN(const core::Run* run, FindRun(*state, request.run_id()));
+  ENTRAIN_RETURN_IF_ERROR(SendSamples(*run, request, writer));
+  ENTRAIN_ASSIGN_OR_RETURN(const auto evaluations, context_.samples->ReadEvaluations(run->id));
+  v1::FetchSamplesResponse response;
+  for (const store::StoredEvaluation& stored : evaluations) {
+    if (stored.evaluation.step > request.after_step() || request.after_step() == 0) {
+      *response.add_evaluations() = wire::ToWire(stored.evaluation);
+    }
+  }
+  if (response.evaluations_size() > 0) writer->Write(response);
+  return absl::OkStatus();
+}
+
+grpc::Status SweepService::FetchSamples(grpc::ServerContext* /*call*/, const v1::FetchSamplesRequest* request,
+                                        grpc::ServerWriter<v1::FetchSamplesResponse>* writer) {
+  return ToGrpc(DoFetch(*request, writer));
+}
+
+grpc::Status SweepService::ListWorkers(grpc::ServerContext* /*call*/, const v1::ListWorkersRequest* /*request*/,
+                                       v1::ListWorkersResponse* response) {
+  const samples::PublishedState::View state = context_.published->Get();
+  for (const auto& [id, worker] : state->workers) *response->add_workers() = SummaryOf(*worker);
+  return grpc::Status::OK;
+}
+
+}  // namespace entrain::rpc
