@@ -1,8 +1,8 @@
 #include "cli/client.h"
 
+#include <grpc/support/time.h>
 #include <grpcpp/grpcpp.h>
 
-#include <chrono>
 #include <mutex>
 #include <utility>
 
@@ -74,7 +74,7 @@ struct Client::Stub {
   template <typename Request, typename Response>
   absl::StatusOr<Response> Call(Method<Request, Response> method, const Request& request, const std::string& address) {
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(kCallTimeoutSeconds));
+    context.set_deadline(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_seconds(kCallTimeoutSeconds, GPR_TIMESPAN)));
     Response response;
     const absl::Status status = FromGrpc((service.get()->*method)(&context, request, &response), address);
     if (!status.ok()) return status;

@@ -1,0 +1,69 @@
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "base/files.h"
+#include "base/strings.h"
+#include "cli/collect.h"
+#include "cli/command/commands.h"
+#include "cli/format.h"
+#include "cli/session.h"
+#include "reports/report.h"
+
+namespace entrain::cli::command {
+namespace {
+
+struct Options {
+  std::string sweep = "last";
+  // "table", "json" or a file; the last of each kind counts.
+  std::vector<std::string> outputs;
+};
+
+std::string LeaderboardScreen(const reports::SweepData& sweep, const std::vector<reports::LeaderboardRow>& rows) {
+  std::string text = reports::LeaderboardText(rows);
+  for (const std::string& line : reports::SummaryLines(sweep)) StrAppend(&text, Printable(line), "\n");
+  return text;
+}
+
+int Report(Session* session, const Options& options) {
+  std::string file;
+  for (const std::string& output : options.outputs) {
+    if (output == "table" || output == "json") session->output = output;
+    else file = output;
+  }
+  const bool progress = !session->json() && ::isatty(STDERR_FILENO) != 0;
+  const auto sweep = CollectSweep(&session->client(), options.sweep, [&](int done, int all) {
+    if (progress) std::fprintf(stderr, "\r\x1b[Kfetching runs: %d of %d%s", done, all, done == all ? "\r\x1b[K" : "");
+  });
+  if (!sweep.ok()) return session->Fail(sweep.status());
+  const std::vector<reports::LeaderboardRow> rows = reports::MakeLeaderboard(*sweep);
+  nlohmann::json result = {{"sweep_id", sweep->id}, {"leaderboard", nlohmann::json::parse(reports::LeaderboardJson(rows))}};
+  std::string text = LeaderboardScreen(*sweep, rows);
+  if (!file.empty()) {
+    const absl::Status written = WriteFileAtomically(file, reports::ReportHtml(*sweep));
+    if (!written.ok()) return session->Fail(written);
+    StrAppend(&text, "report: ", Printable(file), "\n");
+    result["report"] = file;
+  }
+  session->Print(text, result);
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddReport(CLI::App* app, Session* session) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* command = AddCommand(app, session, "report", "Prints a sweep's leaderboard; with -o FILE.html also writes the report",
+                                 "  entrain report\n  entrain report s7k2 -o sweep.html\n  entrain report last -o sweep.html -o json");
+  command->add_option("SWEEP", options->sweep, "An id, the beginning of one, or last")->capture_default_str();
+  command->add_option("-o,--output", options->outputs, "table or json: how the leaderboard is printed; otherwise the report's file")
+      ->allow_extra_args(false)
+      ->group("Common options");
+  command->callback([=] { session->command = [=] { return Report(session, *options); }; });
+}
+
+}  // namespace entrain::cli::command

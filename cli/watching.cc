@@ -1,0 +1,98 @@
+#include "cli/watching.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <map>
+
+#include "base/clock.h"
+#include "base/strings.h"
+#include "cli/exit_code.h"
+#include "cli/format.h"
+#include "cli/view/live_view.h"
+#include "cli/view/plain_lines.h"
+
+namespace entrain::cli {
+namespace {
+
+constexpr std::int64_t kFrameMs = 250;
+
+}  // namespace
+
+Display::Display(bool quiet) : quiet_(quiet) {
+  if (!quiet_ && ::isatty(STDOUT_FILENO) != 0) painter_ = std::make_unique<view::Painter>(STDOUT_FILENO);
+}
+
+void Display::Show(const view::SweepView& sweep) {
+  if (quiet_) return;
+  view::SweepView now = sweep;
+  now.note = note_;
+  now.addresses = addresses_;
+  if (painter_ != nullptr) {
+    const view::TerminalSize size = view::SizeOf(STDOUT_FILENO);
+    painter_->Draw(view::RenderLive(now, size.width, size.height - 1, ColourOf(STDOUT_FILENO)));
+    return;
+  }
+  for (const std::string& line : view::ChangeLines(shown_, now)) std::printf("%s\n", line.c_str());
+  std::fflush(stdout);
+  shown_ = std::move(now);
+}
+
+std::string AwayNote(const Follower::News& news, const std::string& address) {
+  if (!news.away) return "";
+  return StrCat("coordinator ", address, " is away for ", FormatDuration(news.away_ms),
+                "; running gangs train on, trying to reach it again");
+}
+
+WatchEnd WatchToEnd(Client* client, const std::string& sweep, Display* display, const Interrupts& interrupts,
+                    std::int64_t timeout_ms, std::int64_t patience_ms) {
+  const SystemClock clock;
+  const std::int64_t begin_ms = clock.BootMs();
+  Follower follower(client, sweep);
+  WatchEnd end;
+  for (;;) {
+    const Follower::News news = follower.Latest();
+    if (news.any) {
+      display->set_note(AwayNote(news, client->address()));
+      display->Show(ToView(news.update));
+      end.sweep = news.update.sweep();
+    }
+    if (!news.refused.ok()) {
+      end.status = news.refused;
+      return end;
+    }
+    if (news.finished) {
+      end.finished = true;
+      return end;
+    }
+    const std::int64_t elapsed_ms = clock.BootMs() - begin_ms;
+    if (!news.any && news.away && elapsed_ms >= patience_ms) {
+      end.status = absl::UnavailableError(StrCat("coordinator ", client->address(), " cannot be reached"));
+      return end;
+    }
+    if (timeout_ms > 0 && elapsed_ms >= timeout_ms) {
+      end.timed_out = true;
+      return end;
+    }
+    const int signal = interrupts.Wait(news.any ? kFrameMs : 20);
+    if (signal == SIGINT || signal == SIGTERM || signal == SIGHUP) {
+      end.signal = signal;
+      return end;
+    }
+  }
+}
+
+int ExitCodeOfSweep(const v1::Sweep& sweep) {
+  std::map<std::string, const v1::RunSummary*> newest;
+  for (const v1::RunSummary& run : sweep.runs()) {
+    const v1::RunSummary*& known = newest[run.cell_id()];
+    if (known == nullptr || run.generation() > known->generation()) known = &run;
+  }
+  std::vector<domain::RunState> states;
+  for (const auto& [cell, run] : newest) {
+    states.push_back(domain::ParseRunState(run->state()).value_or(domain::RunState::kFailed));
+  }
+  return ExitCodeOf(states);
+}
+
+}  // namespace entrain::cli
