@@ -1,6 +1,8 @@
 #include "model/kernels/entropy_attention.h"
 
 #include <cmath>
+#include <limits>
+#include <optional>
 
 #include "base/check.h"
 #include "model/kernels/backends.h"
@@ -61,9 +63,10 @@ Tensor ScaleQueries(const Tensor& q_BHTD, const Tensor& query_scale_HT) {
 }
 
 struct PackedAttention : torch::autograd::Function<PackedAttention> {
-  static variable_list forward(AutogradContext* context, const Tensor& qkv_BT3HD, const Tensor& query_scale_HT,
-                               const AttentionOptions& options) {
+  static variable_list forward(AutogradContext* context, const Tensor& qkv_BT3HD,
+                               const std::optional<Tensor>& optional_query_scale_HT, const AttentionOptions& options) {
     const auto sizes = qkv_BT3HD.sizes();
+    const Tensor query_scale_HT = optional_query_scale_HT.value_or(Tensor());
     AttentionInputs inputs{ScaleQueries(Third(qkv_BT3HD, 0), query_scale_HT), Third(qkv_BT3HD, 1), Third(qkv_BT3HD, 2),
                            ScaleOf(options, sizes[4]), options.causal};
     const CallState state = Resolve(options, inputs);
@@ -157,7 +160,9 @@ AttentionResult EntropyAttention(const Tensor& q_BHTD, const Tensor& k_BHTD, con
 
 AttentionResult EntropyAttentionPacked(const Tensor& qkv_BT3HD, const Tensor& query_scale_HT,
                                        const AttentionOptions& options) {
-  const variable_list results = PackedAttention::apply(qkv_BT3HD, query_scale_HT, options);
+  // An argument that autograd sees as a tensor must be defined.
+  const std::optional<Tensor> query_scale = query_scale_HT.defined() ? std::optional(query_scale_HT) : std::nullopt;
+  const variable_list results = PackedAttention::apply(qkv_BT3HD, query_scale, options);
   return {results[0], results[1], results[2]};
 }
 

@@ -2,7 +2,7 @@
 //
 // With s the scaled scores of row i, m their maximum, l = sum_j exp(s_j - m) and A = sum_j exp(s_j - m) (s_j - m):
 //     H = ln l - A / l         (nats; every term is shifted, so collapsed rows and huge scores keep their digits)
-//     dS = p (dP - D - g (ln p + H)),  dP = dO v^T,  D = rowsum(dO * O),  g = dLoss/dH
+//     dS = p (dP - D - g (ln p + H)),  dP = dO v^T,  D = sum_j p_j dP_j,  g = dLoss/dH
 // m and ln l are kept apart and never added: at scores of 1e6 their sum has no digits left for ln l.
 //
 // Shape suffixes: B batch, T queries and keys, H heads, D head width.

@@ -68,22 +68,21 @@ void BackwardReference(const AttentionInputs& inputs, const AttentionOutputs& ou
   log_weights.clamp_min_(VanishedScore(log_weights.scalar_type()));
   const Tensor weights = log_weights.exp();
 
-  Tensor d_scores;
+  // d_weights = dP - g ln p. The softmax's own backward subtracts the row's mean of it, sum_j p_j d_weights_j, which is D + g H: taken
+  // from the same numbers it cancels exactly in a row with one weight of 1, which rowsum(dO * O) does not.
+  Tensor d_weights;
   if (output_gradients.d_out_BHTD.defined()) {
     const Tensor d_out = Flatten(output_gradients.d_out_BHTD, 1.0);
-    const Tensor v = Flatten(inputs.v_BHTD, 1.0);
-    const Tensor out = outputs.out_BHTD.reshape(d_out.sizes());
-    d_scores = at::bmm(d_out, v.transpose(1, 2)).sub_((d_out * out).sum(2, true));
+    d_weights = at::bmm(d_out, Flatten(inputs.v_BHTD, 1.0).transpose(1, 2));
     gradients.dv_BHTD.copy_(at::bmm(weights.transpose(1, 2), d_out).view(sizes));
   } else {
-    d_scores = at::zeros_like(weights);
+    d_weights = at::zeros_like(weights);
     gradients.dv_BHTD.zero_();
   }
   if (output_gradients.d_entropy_BHT.defined()) {
-    log_weights.add_(column(outputs.entropy_BHT));
-    d_scores.addcmul_(log_weights, column(output_gradients.d_entropy_BHT), -1.0);
+    d_weights.addcmul_(log_weights, column(output_gradients.d_entropy_BHT), -1.0);
   }
-  d_scores.mul_(weights);
+  const Tensor d_scores = at::_softmax_backward_data(d_weights, weights, -1, weights.scalar_type());
   at::mul_out(gradients.dq_BHTD, at::bmm(d_scores, k).view(sizes), at::scalar_tensor(inputs.scale, k.options()));
   gradients.dk_BHTD.copy_(at::bmm(d_scores.transpose(1, 2), q).view(sizes));
 }

@@ -16,6 +16,8 @@ using torch::Tensor;
 // Segments start at multiples of this many elements, so that matrices stay aligned to a cache line.
 constexpr std::int64_t kAlignment = 16;
 constexpr double kClipEpsilon = 1e-6;
+// Squares are summed in single precision over this many elements at most; a float32 sum over a whole model loses digits.
+constexpr std::int64_t kNormBlock = 1024;
 
 bool IsNormGain(std::string_view name) {
   return name.ends_with(".ln_1.weight") || name.ends_with(".ln_2.weight") || name.ends_with(".ln_f.weight");
@@ -65,6 +67,7 @@ AdamW::AdamW(const NamedTensors& parameters, const AdamWOptions& options) : opti
     }
     if (decays) decay_end_ = total;
   }
+  total = (total + kNormBlock - 1) / kNormBlock * kNormBlock;
   const auto tensor_options = parameters.front().second.options().requires_grad(false);
   parameter_ = at::zeros({total}, tensor_options);
   gradient_ = at::zeros({total}, tensor_options);
@@ -86,7 +89,8 @@ Tensor AdamW::View(const Tensor& flat, const FlatSegment& segment) const {
 void AdamW::ZeroGrad() { gradient_.zero_(); }
 
 double AdamW::ClipGradients(double max_norm, double scale) {
-  const double norm = at::linalg_vector_norm(gradient_).item<double>() * scale;
+  const Tensor block_norms = at::linalg_vector_norm(gradient_.view({-1, kNormBlock}), 2, {1});
+  const double norm = at::linalg_vector_norm(block_norms.to(torch::kFloat64)).item<double>() * scale;
   if (!std::isfinite(norm)) return norm;
   const double clip = max_norm > 0.0 ? std::min(1.0, max_norm / (norm + kClipEpsilon)) : 1.0;
   if (scale * clip != 1.0) gradient_.mul_(scale * clip);
