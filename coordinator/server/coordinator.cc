@@ -1,0 +1,150 @@
+#include "coordinator/server/coordinator.h"
+
+#include <array>
+#include <map>
+#include <variant>
+
+#include "base/files.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "base/strings.h"
+
+namespace entrain::server {
+namespace {
+
+// Time for running calls to end by themselves when the process stops.
+constexpr std::int64_t kShutdownGraceMs = 300;
+
+std::string HostOf(const std::string& address) { return address.substr(0, address.rfind(':')); }
+
+template <typename... Ts>
+struct Overloaded : Ts... {
+  using Ts::operator()...;
+};
+template <typename... Ts>
+Overloaded(Ts...) -> Overloaded<Ts...>;
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const Options& options, const Clock* clock, IdSource* ids) {
+  std::unique_ptr<Coordinator> coordinator(new Coordinator(options, clock, ids));
+  ENTRAIN_RETURN_IF_ERROR(coordinator->Open());
+  ENTRAIN_RETURN_IF_ERROR(coordinator->Serve());
+  return coordinator;
+}
+
+Coordinator::~Coordinator() { Stop().IgnoreError(); }
+
+absl::Status Coordinator::Open() {
+  ENTRAIN_RETURN_IF_ERROR(MakeFolders(options_.data_dir));
+  ENTRAIN_ASSIGN_OR_RETURN(store_, store::OpenSqliteStore(options_.data_dir + "/coordinator.db"));
+  const std::string artifacts_dir = options_.artifacts_dir.empty() ? options_.data_dir + "/artifacts" : options_.artifacts_dir;
+  ENTRAIN_ASSIGN_OR_RETURN(artifacts_, artifacts::OpenArtifactFolder(artifacts_dir));
+  if (!options_.metrics_listen.empty()) {
+    ENTRAIN_ASSIGN_OR_RETURN(metrics_, metrics::CoordinatorMetrics::Serve(options_.metrics_listen));
+    metrics_address_ = StrCat(HostOf(options_.metrics_listen), ":", metrics_->port());
+  }
+  core::CoreConfig config;
+  config.lease_ms = options_.lease_ms;
+  loop_ = std::make_unique<CoreLoop>(store_.get(), config, clock_, &published_, metrics_.get());
+  ENTRAIN_RETURN_IF_ERROR(loop_->Recover());
+  samples::LaneHooks hooks;
+  hooks.emit = [this](EventBody event) { queue_.PostOwn(std::move(event)); };
+  hooks.fatal = [this](const absl::Status& status) { Fail(status); };
+  if (metrics_) hooks.stored = [this](std::int64_t samples) { metrics_->CountSamplesStored(samples); };
+  lane_ = std::make_unique<samples::SampleLane>(store_.get(), &published_, std::move(hooks));
+  return absl::OkStatus();
+}
+
+rpc::ServiceContext Coordinator::MakeContext() {
+  rpc::ServiceContext context;
+  context.post = [this](EventBody event) { return queue_.Post(std::move(event)); };
+  context.replies = &replies_;
+  context.fleet = &fleet_;
+  context.published = &published_;
+  context.lane = lane_.get();
+  context.samples = store_.get();
+  context.logs = store_.get();
+  context.artifacts = artifacts_.get();
+  context.ids = ids_;
+  context.lease_ms = options_.lease_ms;
+  context.heartbeat_interval_ms = options_.heartbeat_ms;
+  if (metrics_) context.count_limit = [this](const std::string& limit) { metrics_->CountLimitReached(limit); };
+  return context;
+}
+
+absl::Status Coordinator::Serve() {
+  const CoreLoop::EffectSink sink = [this](const domain::Effect& effect) { Send(effect); };
+  loop_->SendRecoveryEffects(sink);
+  core_thread_ = std::thread([this, sink] {
+    const absl::Status status = loop_->Run(&queue_, sink);
+    if (!status.ok()) Fail(status);
+  });
+  ENTRAIN_ASSIGN_OR_RETURN(server_, rpc::GrpcServer::Start(options_.listen, MakeContext()));
+  address_ = StrCat(HostOf(options_.listen), ":", server_->port());
+  return absl::OkStatus();
+}
+
+void Coordinator::Send(const domain::Effect& effect) {
+  std::visit(Overloaded{[this](const domain::Reply& reply) { replies_.Deliver(reply); },
+                        [this](const domain::BeginAttempt& begin) { lane_->Handle(begin); },
+                        [this](const domain::JudgeThrough& through) { lane_->Handle(through); },
+                        [this](const auto& to_worker) { fleet_.Send(to_worker); }},
+             effect);
+}
+
+void Coordinator::Fail(const absl::Status& status) {
+  {
+    std::lock_guard<std::mutex> lock(failure_mutex_);
+    if (failure_.ok()) failure_ = status;
+  }
+  // No caller may wait for an answer that will not come.
+  queue_.Close();
+  replies_.Close();
+}
+
+absl::Status Coordinator::failure() const {
+  std::lock_guard<std::mutex> lock(failure_mutex_);
+  return failure_;
+}
+
+absl::Status Coordinator::Stop() {
+  if (stopped_) return failure();
+  stopped_ = true;
+  published_.Close();
+  fleet_.Close();
+  // The handlers first: they may still wait for the core.
+  if (server_) server_->Shutdown(kShutdownGraceMs);
+  queue_.Close();
+  if (core_thread_.joinable()) core_thread_.join();
+  replies_.Close();
+  lane_.reset();
+  return failure();
+}
+
+void Coordinator::RefreshMetrics() {
+  if (!metrics_) return;
+  const samples::PublishedState::View state = published_.Get();
+  std::map<std::string, std::int64_t> runs;
+  for (int s = 0; s <= static_cast<int>(domain::RunState::kCancelled); ++s) {
+    runs[std::string(domain::ToString(static_cast<domain::RunState>(s)))] = 0;
+  }
+  for (const auto& [id, run] : state->runs) ++runs[std::string(domain::ToString(run->state))];
+  for (const auto& [name, count] : runs) metrics_->SetRunsInState(name, count);
+
+  std::map<std::string, std::int64_t> workers{{"live", 0}, {"draining", 0}, {"silent", 0}, {"away", 0}};
+  std::int64_t slots = 0;
+  std::int64_t used = 0;
+  for (const auto& [id, worker] : state->workers) {
+    ++workers[worker->StatusText()];
+    if (worker->silent) continue;
+    slots += worker->info.slots;
+    used += worker->SlotsUsed();
+  }
+  for (const auto& [name, count] : workers) metrics_->SetWorkersInState(name, count);
+  metrics_->SetSlots(slots, used);
+  const absl::StatusOr<std::uint64_t> free = FreeBytes(options_.data_dir);
+  if (free.ok()) metrics_->SetDiskFree(static_cast<std::int64_t>(*free));
+}
+
+}  // namespace entrain::server

@@ -1,0 +1,83 @@
+// A whole coordinator: store, core loop, sample lane, services, metrics. What `entrain-coordinator` runs, and tests in their own process.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "absl/status/statusor.h"
+#include "artifacts/artifact_store.h"
+#include "base/clock.h"
+#include "base/random.h"
+#include "coordinator/rpc/grpc_server.h"
+#include "coordinator/samples/sample_lane.h"
+#include "coordinator/server/core_loop.h"
+#include "coordinator/server/event_queue.h"
+#include "coordinator/store/store.h"
+#include "metrics/coordinator_metrics.h"
+
+namespace entrain::server {
+
+// Events that wait for the core; beyond it callers wait.
+inline constexpr std::size_t kMaxWaitingEvents = 10'000;
+
+struct Options {
+  std::string data_dir = "entrain-data";  // holds coordinator.db and coordinator.samples.db
+  std::string artifacts_dir;              // empty: <data_dir>/artifacts
+  std::string listen = "127.0.0.1:7070";
+  std::string metrics_listen;  // empty: none
+  std::int64_t lease_ms = 15'000;
+  std::int64_t heartbeat_ms = 3'000;
+};
+
+class Coordinator {
+ public:
+  // Recovers and serves. DATA_LOSS, UNAVAILABLE, ... name the file or the address.
+  static absl::StatusOr<std::unique_ptr<Coordinator>> Start(const Options& options, const Clock* clock, IdSource* ids);
+  // Stops if Stop was not called.
+  ~Coordinator();
+
+  // host:port, with the port that was taken.
+  const std::string& address() const { return address_; }
+  // Empty without metrics.
+  const std::string& metrics_address() const { return metrics_address_; }
+
+  // Why the process must end, once it must; OK while all is well.
+  absl::Status failure() const;
+  // Brings the gauges up to date; a second apart is enough.
+  void RefreshMetrics();
+  // No new calls, the running ones get a moment, what was decided is finished and stored. Returns `failure`.
+  absl::Status Stop();
+
+ private:
+  Coordinator(const Options& options, const Clock* clock, IdSource* ids) : options_(options), clock_(clock), ids_(ids) {}
+  absl::Status Open();
+  absl::Status Serve();
+  void Send(const domain::Effect& effect);
+  void Fail(const absl::Status& status);
+  rpc::ServiceContext MakeContext();
+
+  const Options options_;
+  const Clock* const clock_;
+  IdSource* const ids_;
+  std::unique_ptr<store::Store> store_;
+  std::unique_ptr<artifacts::ArtifactStore> artifacts_;
+  std::unique_ptr<metrics::CoordinatorMetrics> metrics_;
+  samples::PublishedState published_;
+  EventQueue queue_{kMaxWaitingEvents};
+  rpc::ReplyBoard replies_;
+  rpc::FleetHub fleet_{&published_};
+  std::unique_ptr<samples::SampleLane> lane_;
+  std::unique_ptr<CoreLoop> loop_;
+  std::unique_ptr<rpc::GrpcServer> server_;
+  std::thread core_thread_;
+  std::string address_;
+  std::string metrics_address_;
+  mutable std::mutex failure_mutex_;
+  absl::Status failure_;
+  bool stopped_ = false;
+};
+
+}  // namespace entrain::server

@@ -1,0 +1,142 @@
+// entrain-coordinator: schedules the runs of every sweep, keeps what happened, answers people and workers.
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <iostream>
+
+#include <CLI/CLI.hpp>
+
+#include "base/build_id.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "base/strings.h"
+#include "coordinator/rpc/grpc_server.h"
+#include "coordinator/server/coordinator.h"
+
+namespace {
+
+using entrain::server::Coordinator;
+
+constexpr int kExitUsage = 64;
+constexpr int kMetricsIntervalSeconds = 1;
+
+struct Flags {
+  entrain::server::Options options;
+  std::string address_file;
+  std::string metrics_address_file;
+};
+
+const char* const kExamples = R"(Examples:
+  entrain-coordinator
+      keeps its data in ./entrain-data and listens on 127.0.0.1:7070
+  entrain-coordinator --data-dir /var/lib/entrain --artifacts /srv/artifacts --metrics 127.0.0.1:9464
+  entrain-coordinator --data-dir D --listen 127.0.0.1:0 --address-file D/address
+      takes a free port and writes it to D/address once it serves
+)";
+
+void Declare(CLI::App* app, Flags* flags) {
+  entrain::server::Options& options = flags->options;
+  app->set_version_flag("--version", entrain::VersionLine("entrain-coordinator"));
+  app->add_option("--data-dir", options.data_dir, "Folder of the databases")->capture_default_str();
+  app->add_option("--listen", options.listen, "Address for people and workers; port 0 takes a free one")->capture_default_str();
+  app->add_option("--address-file", flags->address_file, "Where to write host:port once serving");
+  app->add_option("--metrics", options.metrics_listen, "Address of /metrics; none without it");
+  app->add_option("--metrics-address-file", flags->metrics_address_file, "Where to write the metrics' host:port");
+  app->add_option("--artifacts", options.artifacts_dir, "Artifact root: token shards and checkpoints (default DATA_DIR/artifacts)");
+  app->add_option("--lease-ms", options.lease_ms, "A worker not heard for so long counts as lost")
+      ->capture_default_str()->check(CLI::Range(100, 86'400'000));
+  app->add_option("--heartbeat-ms", options.heartbeat_ms, "How often workers report; at most a third of the lease")
+      ->capture_default_str()->check(CLI::Range(10, 3'600'000));
+  app->footer(kExamples);
+}
+
+// What the flags say together; the reason when they cannot be served.
+std::string WhatIsWrong(const Flags& flags) {
+  const std::string& listen = flags.options.listen;
+  if (listen.rfind(':') == std::string::npos) return entrain::StrCat("--listen ", listen, " is not HOST:PORT");
+  if (!entrain::rpc::IsLoopback(listen)) {
+    return entrain::StrCat("--listen ", listen, " can be reached from other machines and needs TLS (a certificate, its key and a "
+                           "certificate authority), which this build does not have: use 127.0.0.1, [::1] or localhost");
+  }
+  if (flags.options.heartbeat_ms * 3 > flags.options.lease_ms) {
+    return entrain::StrCat("--heartbeat-ms ", flags.options.heartbeat_ms, " is more than a third of --lease-ms ",
+                           flags.options.lease_ms);
+  }
+  return "";
+}
+
+absl::Status Announce(const Flags& flags, const Coordinator& coordinator) {
+  if (!flags.metrics_address_file.empty()) {
+    ENTRAIN_RETURN_IF_ERROR(entrain::WriteFileAtomically(flags.metrics_address_file, coordinator.metrics_address() + "\n"));
+  }
+  if (!flags.address_file.empty()) {
+    ENTRAIN_RETURN_IF_ERROR(entrain::WriteFileAtomically(flags.address_file, coordinator.address() + "\n"));
+  }
+  entrain::Log(entrain::LogLevel::kInfo, "serving", {{"address", coordinator.address()},
+                                                     {"metrics", coordinator.metrics_address()},
+                                                     {"data_dir", flags.options.data_dir},
+                                                     {"build", std::string(entrain::BuildId())}});
+  return absl::OkStatus();
+}
+
+// Until a signal asks for the end or the coordinator cannot go on.
+absl::Status AwaitEnd(const sigset_t& signals, Coordinator* coordinator) {
+  const timespec interval{kMetricsIntervalSeconds, 0};
+  for (;;) {
+    coordinator->RefreshMetrics();
+    const int signal = sigtimedwait(&signals, nullptr, &interval);
+    if (signal == SIGTERM || signal == SIGINT) {
+      entrain::Log(entrain::LogLevel::kInfo, "stopping", {{"signal", signal == SIGTERM ? "SIGTERM" : "SIGINT"}});
+      return coordinator->Stop();
+    }
+    if (const absl::Status failure = coordinator->failure(); !failure.ok()) return failure;
+  }
+}
+
+absl::Status Run(const Flags& flags, const sigset_t& signals) {
+  static entrain::SystemClock clock;
+  static entrain::SystemIdSource ids;
+  ENTRAIN_ASSIGN_OR_RETURN(const std::unique_ptr<Coordinator> coordinator, Coordinator::Start(flags.options, &clock, &ids));
+  ENTRAIN_RETURN_IF_ERROR(Announce(flags, *coordinator));
+  const absl::Status ended = AwaitEnd(signals, coordinator.get());
+  if (!ended.ok()) {
+    // Never on uncommitted state: no handler may answer anything any more.
+    std::cerr << "entrain-coordinator: " << ended.message() << std::endl;
+    std::_Exit(1);
+  }
+  return ended;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // Blocked before any thread starts, so that only AwaitEnd sees them.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+  // gRPC's own log would print its stack beside our one line.
+  setenv("GRPC_VERBOSITY", "NONE", 0);
+  entrain::SetLogComponent("coordinator");
+
+  Flags flags;
+  CLI::App app{"Schedules the runs of every sweep, keeps what happened, answers people and workers."};
+  Declare(&app, &flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kExitUsage;
+  }
+  if (const std::string wrong = WhatIsWrong(flags); !wrong.empty()) {
+    std::cerr << "entrain-coordinator: " << wrong << std::endl;
+    return kExitUsage;
+  }
+  const absl::Status status = Run(flags, signals);
+  if (status.ok()) return 0;
+  std::cerr << "entrain-coordinator: " << status.message() << std::endl;
+  return 1;
+}
