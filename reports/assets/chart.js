@@ -1,0 +1,203 @@
+// Figures: a frame with a title, a caption and an SVG that can be saved; and line charts in it.
+
+const CUSTOM = /var\((--[a-z0-9-]+)\)/g;
+
+// A copy that looks the same outside this page: variables resolved, text styled.
+function standalone(svg) {
+  const copy = svg.cloneNode(true);
+  const style = getComputedStyle(document.documentElement);
+  const rules = `text{fill:${style.getPropertyValue('--muted')};font:11px sans-serif}.grid{stroke:${style.getPropertyValue('--grid')}}` +
+      `.axis{stroke:${style.getPropertyValue('--line')}}.stop{stroke:${style.getPropertyValue('--bad')};stroke-dasharray:4 3}` +
+      `.limit{fill:${style.getPropertyValue('--bad')};opacity:.12}.dead{fill:none;stroke:${style.getPropertyValue('--bad')}}`;
+  copy.setAttribute('xmlns', SVG);
+  copy.prepend(shape('style', {}, rules));
+  const [, , width, height] = copy.getAttribute('viewBox').split(' ');
+  copy.setAttribute('width', width);
+  copy.setAttribute('height', height);
+  const ground = shape('rect', {width, height, fill: style.getPropertyValue('--panel')});
+  copy.insertBefore(ground, copy.children[1] || null);
+  return new XMLSerializer().serializeToString(copy).replace(CUSTOM, (_, name) => style.getPropertyValue(name).trim());
+}
+
+function figure(title, caption, svg, ...rest) {
+  const save = element('button', {class: 'plain', type: 'button', 'aria-label': `Save as SVG: ${title}`, title: 'Save as SVG',
+    onclick: () => download(`${fileName(title)}.svg`, 'image/svg+xml', standalone(svg))}, 'SVG');
+  return element('figure', {}, element('div', {class: 'head'}, element('h3', {}, title), save),
+                 caption ? element('figcaption', {}, caption) : null, svg, ...rest);
+}
+
+function drawing(width, height, name) {
+  return shape('svg', {viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': name}, shape('title', {}, name));
+}
+
+function ticks(low, high, count) {
+  const span = high - low;
+  if (!(span > 0)) return [low];
+  const raw = span / count;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((s) => s >= raw * 0.999);
+  const out = [];
+  for (let v = Math.ceil(low / step - 1e-9) * step; v <= high + step * 1e-9; v += step) out.push(Math.abs(v) < step * 1e-9 ? 0 : v);
+  return out;
+}
+
+function logTicks(low, high) {
+  const out = [];
+  for (let p = Math.floor(Math.log10(low)); p <= Math.ceil(Math.log10(high)); ++p) {
+    for (const m of high / low > 300 ? [1] : high / low > 20 ? [1, 3] : [1, 1.5, 2, 3, 4, 5, 6, 8]) {
+      const v = m * 10 ** p;
+      if (v >= low * 0.999 && v <= high * 1.001) out.push(v);
+    }
+  }
+  return out.length > 1 ? out : [low, high];
+}
+
+// Where a chart's numbers lie: from the values after the first twentieth of the steps, whose fall would flatten everything after.
+function valueRange(series, xMin, xMax, log) {
+  const from = xMin + 0.05 * (xMax - xMin);
+  const pick = (min) => series.flatMap((s) => s.y.filter((v, i) => v !== null && s.x[i] >= min && (!log || v > 0)));
+  let values = pick(from);
+  if (values.length === 0) values = pick(-Infinity);
+  if (values.length === 0) return [0, 1];
+  let low = Infinity;
+  let high = -Infinity;
+  for (const v of values) {
+    low = Math.min(low, v);
+    high = Math.max(high, v);
+  }
+  if (log) return low === high ? [low / 1.5, high * 1.5] : [low / 1.03, high * 1.03];
+  const pad = (high - low) * 0.04 || Math.abs(high) * 0.1 || 1;
+  return [low - pad, high + pad];
+}
+
+// The path of the finite values; a gap where there is none.
+function pathOf(series, px, py, log) {
+  let path = '';
+  let pen = false;
+  series.x.forEach((x, i) => {
+    const v = series.y[i];
+    const ok = v !== null && Number.isFinite(v) && (!log || v > 0);
+    if (ok) path += `${pen ? 'L' : 'M'}${px(x).toFixed(1)} ${py(v).toFixed(1)}`;
+    pen = ok;
+  });
+  return path;
+}
+
+function nearestIndex(xs, x) {
+  let low = 0;
+  let high = xs.length - 1;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (xs[middle] <= x) low = middle;
+    else high = middle;
+  }
+  return high > 0 && Math.abs(xs[high] - x) < Math.abs(xs[low] - x) ? high : low;
+}
+
+let clipCount = 0;
+
+// options: {width, height, name, series: [{name, x, y, colour, width, opacity, dash, dots, silent}], xRange, yRange, log, xLabel,
+// yLabel, limitBelow, stops: [{x, label}], points: [{x, y, name, colour}]}
+function lineChart(options) {
+  const {width = 600, height = 300, series, log = false} = options;
+  const margin = {left: options.left ?? 46, right: 10, top: 8, bottom: options.xLabel ? 34 : 20};
+  const svg = drawing(width, height, options.name);
+  const xs = series.flatMap((s) => s.x);
+  const [xMin, xMax] = options.xRange ?? [Math.min(...xs, 0), Math.max(...xs, 1)];
+  const [yMin, yMax] = options.yRange ?? valueRange(series, xMin, xMax, log);
+  const right = width - margin.right;
+  const bottom = height - margin.bottom;
+  const f = log ? Math.log : (v) => v;
+  const px = (x) => margin.left + ((x - xMin) / (xMax - xMin || 1)) * (right - margin.left);
+  const py = (y) => bottom - ((f(y) - f(yMin)) / (f(yMax) - f(yMin) || 1)) * (bottom - margin.top);
+
+  for (const t of log ? logTicks(yMin, yMax) : ticks(yMin, yMax, height < 200 ? 4 : 5)) {
+    svg.append(shape('line', {class: 'grid', x1: margin.left, x2: right, y1: py(t), y2: py(t)}),
+               shape('text', {x: margin.left - 6, y: py(t) + 4, 'text-anchor': 'end'}, short(t)));
+  }
+  for (const t of ticks(xMin, xMax, width < 400 ? 3 : 6)) {
+    svg.append(shape('text', {x: px(t), y: bottom + 14, 'text-anchor': 'middle'}, short(t)));
+  }
+  svg.append(shape('line', {class: 'axis', x1: margin.left, x2: right, y1: bottom, y2: bottom}));
+  if (options.xLabel) svg.append(shape('text', {x: (margin.left + right) / 2, y: height - 4, 'text-anchor': 'middle'}, options.xLabel));
+
+  if (options.topLabel) svg.append(shape('text', {x: margin.left - 6, y: margin.top + 2, 'text-anchor': 'end'}, options.topLabel));
+  const clip = `clip${++clipCount}`;
+  const plot = shape('g', {'clip-path': `url(#${clip})`});
+  svg.append(shape('clipPath', {id: clip}, shape('rect', {x: margin.left, y: margin.top - 2, width: right - margin.left, height: bottom - margin.top + 4})), plot);
+  if (options.limitBelow !== undefined) {
+    plot.append(shape('rect', {class: 'limit', x: margin.left, y: py(options.limitBelow), width: right - margin.left, height: bottom - py(options.limitBelow)}));
+  }
+  for (const s of series) {
+    plot.append(shape('path', {d: pathOf(s, px, py, log), fill: 'none', stroke: s.colour, 'stroke-width': s.width ?? 1.5,
+                               'stroke-opacity': s.opacity ?? 1, 'stroke-dasharray': s.dash ?? '', 'stroke-linejoin': 'round'}));
+    if (s.dots) {
+      s.x.forEach((x, i) => {
+        if (s.y[i] !== null) plot.append(shape('circle', {cx: px(x), cy: py(s.y[i]), r: 2.4, fill: s.colour}));
+      });
+    }
+  }
+  for (const stop of options.stops ?? []) {
+    plot.append(shape('line', {class: 'stop', x1: px(stop.x), x2: px(stop.x), y1: margin.top, y2: bottom}));
+  }
+  for (const point of options.points ?? []) {
+    const x = px(point.x);
+    const y = py(Math.min(Math.max(point.y, yMin), yMax));
+    plot.append(shape('path', {class: 'dead', d: `M${x - 4} ${y - 4}L${x + 4} ${y + 4}M${x - 4} ${y + 4}L${x + 4} ${y - 4}`}));
+  }
+  addCrosshair(svg, options, {px, py, xMin, xMax, margin, right, bottom, width});
+  return svg;
+}
+
+function addCrosshair(svg, options, frame) {
+  const line = shape('line', {class: 'cross', y1: frame.margin.top, y2: frame.bottom, visibility: 'hidden'});
+  svg.append(line);
+  svg.addEventListener('pointermove', (event) => {
+    const box = svg.getBoundingClientRect();
+    const at = ((event.clientX - box.left) / box.width) * frame.width;
+    if (at < frame.margin.left || at > frame.right) return;
+    const x = frame.xMin + ((at - frame.margin.left) / (frame.right - frame.margin.left)) * (frame.xMax - frame.xMin);
+    line.setAttribute('x1', at);
+    line.setAttribute('x2', at);
+    line.setAttribute('visibility', 'visible');
+    const rows = options.series.filter((s) => !s.silent && s.x.length > 0 && x <= s.x[s.x.length - 1] * 1.02 + 1).map((s) => {
+      const i = nearestIndex(s.x, x);
+      return {name: s.name, value: s.y[i], step: s.x[i]};
+    });
+    if (rows.length === 0) return hideReadout();
+    if (!options.keepOrder) rows.sort((a, b) => (a.value ?? Infinity) - (b.value ?? Infinity));
+    const shown = rows.slice(0, 16).map((row) => `${row.name}  ${row.value === null ? 'not finite' : number(row.value, 3)}`);
+    if (rows.length > 16) shown.push(`and ${rows.length - 16} more`);
+    showReadout(event, `step ${Math.round(x)}\n${shown.join('\n')}`);
+  });
+  svg.addEventListener('pointerleave', () => {
+    line.setAttribute('visibility', 'hidden');
+    hideReadout();
+  });
+}
+
+// Mean over runs of values averaged within each of `bins` stretches of [0, xMax]; what keeps a curve of many runs readable.
+function meanCurve(curves, xMax, bins) {
+  const x = [];
+  const y = [];
+  for (let b = 0; b < bins; ++b) {
+    const low = (b / bins) * xMax;
+    const high = ((b + 1) / bins) * xMax;
+    const means = [];
+    for (const curve of curves) {
+      let sum = 0;
+      let n = 0;
+      for (let i = 0; i < curve.s.length; ++i) {
+        if (curve.s[i] > low && curve.s[i] <= high && curve.v[i] !== null) {
+          sum += curve.v[i];
+          ++n;
+        }
+      }
+      if (n > 0) means.push(sum / n);
+    }
+    if (means.length === 0) continue;
+    x.push((low + high) / 2);
+    y.push(means.reduce((a, v) => a + v, 0) / means.length);
+  }
+  return {x, y};
+}
