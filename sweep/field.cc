@@ -12,14 +12,19 @@
 namespace entrain::sweep {
 namespace {
 
+std::string Limit(double value) {
+  const bool whole = value == std::floor(value) && std::abs(value) < 1e16;
+  return whole ? StrCat(static_cast<std::int64_t>(value)) : ShortestNumber(value);
+}
+
 std::string DescribeRange(const Range& range) {
   std::string text;
   if (std::isfinite(range.minimum)) {
-    text = StrCat(range.above_minimum ? "above " : "at least ", ShortestNumber(range.minimum));
+    text = StrCat(range.above_minimum ? "above " : "at least ", Limit(range.minimum));
   }
   if (std::isfinite(range.maximum)) {
     StrAppend(&text, text.empty() ? "" : " and ", range.below_maximum ? "below " : "at most ",
-              ShortestNumber(range.maximum));
+              Limit(range.maximum));
   }
   return text;
 }
