@@ -161,6 +161,7 @@ class WorkerCore {
     bool forgotten = false;
     bool delivered = false;
     std::optional<domain::StopMode> stopping;
+    std::string stop_reason;
     std::optional<std::int64_t> kill_at_ms;  // when it is (again) to be killed
     std::optional<domain::AttemptEnd> end;
   };
@@ -197,6 +198,8 @@ class WorkerCore {
   std::map<RunId, AttemptNumber> newest_;
   bool connected_ = false;
   bool draining_ = false;
+  bool draining_stops_ = false;
+  std::string drain_reason_;
   std::int64_t lease_until_ms_ = 0;
   // Since when the coordinator has not been heard; empty before the first event.
   std::optional<std::int64_t> away_since_ms_;
