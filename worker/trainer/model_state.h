@@ -1,0 +1,42 @@
+// Tensors of a run in and out of checkpoints.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "data/safetensors.h"
+#include "model/gpt.h"
+#include "worker/trainer/checkpoint.h"
+#include "worker/trainer/optimizer.h"
+
+namespace entrain::trainer {
+
+// A copy of everything that changes while training, so that a checkpoint can be written while the next steps run. Reusable: the second
+// capture copies into the first one's memory.
+class Snapshot {
+ public:
+  void Capture(const model::Gpt& model, const AdamW& optimizer);
+  // Views into the copy.
+  std::map<std::string, data::TensorView> ModelTensors() const { return Views(model_); }
+  std::map<std::string, data::TensorView> OptimizerTensors() const { return Views(optimizer_); }
+
+ private:
+  static void Copy(const AdamW::NamedTensors& from, std::map<std::string, torch::Tensor>* to);
+  static std::map<std::string, data::TensorView> Views(const std::map<std::string, torch::Tensor>& tensors);
+
+  std::map<std::string, torch::Tensor> model_;
+  std::map<std::string, torch::Tensor> optimizer_;
+};
+
+// Puts a checkpoint's tensors back. INVALID_ARGUMENT names the first tensor that is missing or has another shape.
+absl::Status Restore(const OpenedCheckpoint& checkpoint, model::Gpt* model, AdamW* optimizer);
+
+// Starts from a Hugging Face GPT-2 checkpoint folder (`model.safetensors`; float32, float16 or bfloat16). What GPT-2 does not have keeps
+// its own initialisation; a longer position table is cut to n_positions.
+absl::Status InitialiseFrom(const std::string& dir, model::Gpt* model);
+
+}  // namespace entrain::trainer

@@ -1,0 +1,24 @@
+// The trainer without a worker: on a laptop, or under a plain mpirun or srun.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace entrain::trainer {
+
+struct StandaloneOptions {
+  std::string config_path;  // run.json
+  std::string dataset_dir;
+  std::string out_dir;      // attempt folders are made below it: attempt-0001, attempt-0002, ...
+  std::string resume_dir;
+  std::string init_dir;
+  std::string collective;   // empty: mpi under a launcher, else single
+  std::int64_t threads_per_rank = 0;  // 0: as run.json says
+  std::int64_t keep_checkpoints = 2;
+  bool allow_inexact_resume = false;
+};
+
+// The exit code.
+int RunStandalone(const StandaloneOptions& options);
+
+}  // namespace entrain::trainer

@@ -1,0 +1,92 @@
+#include "worker/trainer/step_summary.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+
+namespace entrain::trainer {
+namespace {
+
+// NaN wins, so that it is seen.
+float MaxOrNan(float a, float b) { return std::isnan(a) || std::isnan(b) ? std::nanf("") : std::max(a, b); }
+
+}  // namespace
+
+StepSummary::StepSummary(std::int64_t n_layer, std::int64_t n_head, std::int64_t accumulation,
+                         collective::Collective* collective)
+    : n_layer_(n_layer),
+      n_head_(n_head),
+      accumulation_(accumulation),
+      world_size_(collective->world_size()),
+      rank_(collective->rank()),
+      collective_(collective) {
+  reg_begin_ = world_size_ * accumulation_;
+  wish_begin_ = reg_begin_ + world_size_ * accumulation_;
+  score_begin_ = wish_begin_ + world_size_;
+  entropy_begin_ = score_begin_ + world_size_ * n_layer_;
+  values_.resize(static_cast<std::size_t>(entropy_begin_ + n_layer_ * n_head_));
+}
+
+void StepSummary::Clear() { std::fill(values_.begin(), values_.end(), 0.0f); }
+
+void StepSummary::AddMicroBatch(std::int64_t micro, const model::ForwardOutput& output) {
+  const std::int64_t slot = rank_ * accumulation_ + micro;
+  *Slots(slot) = output.ce.item<float>();
+  *Slots(reg_begin_ + slot) = output.reg.item<float>();
+  const torch::Tensor entropy_LH = output.entropy_LH.to(torch::kCPU, torch::kFloat32).contiguous();
+  const torch::Tensor score_L = output.max_abs_score_L.to(torch::kCPU, torch::kFloat32).contiguous();
+  ENTRAIN_CHECK(entropy_LH.numel() == n_layer_ * n_head_ && score_L.numel() == n_layer_);
+  for (std::int64_t i = 0; i < n_layer_ * n_head_; ++i) *Slots(entropy_begin_ + i) += entropy_LH.data_ptr<float>()[i];
+  for (std::int64_t layer = 0; layer < n_layer_; ++layer) {
+    float& score = *Slots(score_begin_ + rank_ * n_layer_ + layer);
+    score = MaxOrNan(score, score_L.data_ptr<float>()[layer]);
+  }
+}
+
+void StepSummary::StartReduction(StopWish wish) {
+  *Slots(wish_begin_ + rank_) = static_cast<float>(wish);
+  work_ = collective_->AllReduceSum(values_.data(), static_cast<std::int64_t>(values_.size()));
+}
+
+absl::Status StepSummary::Finish() {
+  ENTRAIN_CHECK(work_ != nullptr);
+  absl::Status status = work_->Wait();
+  work_.reset();
+  return status;
+}
+
+double StepSummary::MeanOfSlots(std::int64_t begin) const {
+  const std::int64_t count = world_size_ * accumulation_;
+  double sum = 0.0;
+  for (std::int64_t i = 0; i < count; ++i) sum += *Slots(begin + i);
+  return sum / static_cast<double>(count);
+}
+
+double StepSummary::loss() const { return MeanOfSlots(0); }
+double StepSummary::reg() const { return MeanOfSlots(reg_begin_); }
+
+StopWish StepSummary::stop_wish() const {
+  const float strongest = *std::max_element(Slots(wish_begin_), Slots(wish_begin_ + world_size_));
+  return static_cast<StopWish>(static_cast<int>(strongest));
+}
+
+std::vector<float> StepSummary::entropy_nats() const {
+  std::vector<float> mean(static_cast<std::size_t>(n_layer_ * n_head_));
+  const float count = static_cast<float>(world_size_ * accumulation_);
+  for (std::size_t i = 0; i < mean.size(); ++i) mean[i] = Slots(entropy_begin_)[i] / count;
+  return mean;
+}
+
+std::vector<float> StepSummary::max_abs_score() const {
+  std::vector<float> score(static_cast<std::size_t>(n_layer_), 0.0f);
+  for (std::int64_t rank = 0; rank < world_size_; ++rank) {
+    for (std::int64_t layer = 0; layer < n_layer_; ++layer) {
+      float& place = score[static_cast<std::size_t>(layer)];
+      place = MaxOrNan(place, *Slots(score_begin_ + rank * n_layer_ + layer));
+    }
+  }
+  return score;
+}
+
+}  // namespace entrain::trainer

@@ -1,0 +1,51 @@
+// What the ranks tell each other at every step beside gradients: losses, entropies, scores and the wish to stop, in one small reduction
+// that leaves before the backward pass. Values that must stay exact travel in a slot of their own per rank (x + 0 = x).
+//
+// Shape suffixes: L layers, H heads.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "model/gpt.h"
+#include "worker/collective/collective.h"
+#include "worker/trainer/training_run.h"
+
+namespace entrain::trainer {
+
+class StepSummary {
+ public:
+  StepSummary(std::int64_t n_layer, std::int64_t n_head, std::int64_t accumulation, collective::Collective* collective);
+
+  void Clear();
+  void AddMicroBatch(std::int64_t micro, const model::ForwardOutput& output);
+  // After the last micro-batch's forward.
+  void StartReduction(StopWish wish);
+  absl::Status Finish();
+
+  // The rest is valid after Finish and equal on every rank.
+  double loss() const;  // mean over micro-batches and ranks, in double
+  double reg() const;
+  // The strongest wish of any rank.
+  StopWish stop_wish() const;
+  std::vector<float> entropy_nats() const;   // [L*H], mean
+  std::vector<float> max_abs_score() const;  // [L], NaN if any rank saw NaN
+
+ private:
+  float* Slots(std::int64_t begin) { return values_.data() + begin; }
+  const float* Slots(std::int64_t begin) const { return values_.data() + begin; }
+  double MeanOfSlots(std::int64_t begin) const;
+
+  std::int64_t n_layer_, n_head_, accumulation_, world_size_, rank_;
+  collective::Collective* collective_;
+  // Places in values_: losses and regs [rank][micro], wishes [rank], scores [rank][L], entropies [L*H] (summed).
+  std::int64_t reg_begin_, wish_begin_, score_begin_, entropy_begin_;
+  std::vector<float> values_;
+  std::unique_ptr<collective::Work> work_;
+};
+
+}  // namespace entrain::trainer
