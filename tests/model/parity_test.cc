@@ -1,4 +1,5 @@
 // Every numerical case of tests/fixtures (its README defines each tensor), through the probe, in float32 and in float64.
+#include <ATen/Parallel.h>
 #include <torch/torch.h>
 
 #include <cmath>
@@ -17,6 +18,9 @@ namespace entrain {
 namespace {
 
 using torch::Tensor;
+
+// Tests run beside each other; torch's own threads would only fight over the cores.
+const bool kOneThread = (at::set_num_threads(1), true);
 
 // A tolerance of ten times the case's own float32 noise, plus this share of the tensor's largest value, for tensors whose noise happened
 // to be nearly nothing.
