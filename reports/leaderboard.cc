@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/strings.h"
+#include "reports/cost_model.h"
 #include "reports/report.h"
 #include "reports/run_result.h"
 
@@ -83,6 +84,16 @@ void AddStates(const std::vector<Entry>& entries, LeaderboardRow* row) {
   }
 }
 
+// Of the row's first run: its others differ in the seed only.
+void AddCost(const RunData& run, LeaderboardRow* row) {
+  row->communication_gb = kNan;
+  row->latency_minutes = kNan;
+  if (!run.model || run.context <= 0) return;
+  const InferenceCost cost = PrivateInferenceCost(*run.model, run.context);
+  row->communication_gb = cost.communication_gb;
+  row->latency_minutes = cost.latency_minutes;
+}
+
 LeaderboardRow MakeRow(const std::vector<Entry>& entries) {
   LeaderboardRow row;
   row.variant = entries.front().run->variant;
@@ -95,8 +106,7 @@ LeaderboardRow MakeRow(const std::vector<Entry>& entries) {
   row.perplexity_spread = PerplexitySpread(averaged, row.perplexity_mean);
   row.loss_mean = MeanOf(averaged, [](const Entry& entry) { return entry.result.loss; });
   row.tokens_per_second_mean = MeanOf(averaged, [](const Entry& entry) { return entry.result.tokens_per_second; });
-  row.communication_gb = kNan;
-  row.latency_minutes = kNan;
+  AddCost(*entries.front().run, &row);
   for (const Entry& entry : averaged) {
     AddBands(entry, &row);
     const bool first = &entry == &averaged.front();
