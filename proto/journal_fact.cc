@@ -93,6 +93,7 @@ void Put(const domain::RunRequeued& body, v1::Fact* out) {
   to->set_run(body.run.value());
   to->set_failure(std::string(domain::ToString(body.failure)));
   to->set_counts_as_failure(body.counts_as_failure);
+  to->set_not_before_ms(body.not_before_ms);
   to->set_reason(body.reason);
 }
 void Put(const domain::RunPaused& body, v1::Fact* out) {
@@ -176,6 +177,7 @@ absl::Status Take(const v1::AttemptClosed& from, domain::AttemptClosed* out) {
 absl::Status Take(const v1::RunRequeued& from, domain::RunRequeued* out) {
   out->run = RunId(from.run());
   out->counts_as_failure = from.counts_as_failure();
+  out->not_before_ms = from.not_before_ms();
   out->reason = from.reason();
   return DecodeFailure(from.failure(), &out->failure);
 }

@@ -94,11 +94,19 @@ class SampleLane::Shard {
       if (!job) return;
       const absl::Status status = Do(*job);
       if (!status.ok()) {
+        GiveUp();
         lane_->hooks_.fatal(status);
         return;
       }
       if (jobs % kJobsBetweenSweeps == 0) DropFinalRuns();
     }
+  }
+
+  // Nobody waits for a shard that judges no more.
+  void GiveUp() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    stopping_ = true;
+    changed_.notify_all();
   }
 
   std::optional<Job> Next() {

@@ -63,7 +63,7 @@ std::vector<Fact> OneOfEveryFact() {
   add(domain::StopDecided{kKey, domain::StopKind::kPause, "asked by ada"});
   add(domain::VerdictRecorded{RunId("r1"), SomeVerdict()});
   add(domain::AttemptClosed{kKey, kEnd});
-  add(domain::RunRequeued{RunId("r1"), domain::FailureClass::kLostMachine, true, "w1 lost"});
+  add(domain::RunRequeued{RunId("r1"), domain::FailureClass::kLostMachine, true, "w1 lost", 77});
   add(domain::RunPaused{RunId("r1"), "asked"});
   add(domain::RunResumed{RunId("r1"), "ada"});
   add(domain::RunFinished{RunId("r1"), domain::RunState::kHalted, domain::HaltReason::kCollapse, domain::FailureClass::kCrash,
@@ -142,6 +142,10 @@ TEST(JournalTest, FieldsOfFactsArriveWhereTheyLeft) {
   for (const auto kind : {domain::StopKind::kHalt, domain::StopKind::kCancel, domain::StopKind::kPause, domain::StopKind::kPreempt}) {
     EXPECT_EQ(Back(domain::StopDecided{kKey, kind, "why"}).kind, kind);
   }
+  const domain::RunRequeued requeued = Back(domain::RunRequeued{RunId("r1"), domain::FailureClass::kLostMachine, true, "why", 77});
+  EXPECT_EQ(requeued.failure, domain::FailureClass::kLostMachine);
+  EXPECT_TRUE(requeued.counts_as_failure);
+  EXPECT_EQ(requeued.not_before_ms, 77);
   const domain::RunFinished finished = Back(domain::RunFinished{
       RunId("r1"), domain::RunState::kHalted, domain::HaltReason::kPlateau, domain::FailureClass::kCrash, "why", 150, false});
   EXPECT_EQ(finished.state, domain::RunState::kHalted);
