@@ -11,6 +11,7 @@ extern const std::string_view data_js;
 extern const std::string_view chart_js;
 extern const std::string_view table_js;
 extern const std::string_view entropy_js;
+extern const std::string_view cost_js;
 extern const std::string_view page_js;
 
 }  // namespace entrain::reports::assets

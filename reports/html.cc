@@ -71,7 +71,7 @@ std::string ReportHtml(const SweepData& sweep) {
                              {"style", std::string(report_css)},
                              {"plain", EscapeHtml(LeaderboardText(MakeLeaderboard(sweep)))},
                              {"data", EscapeScriptData(DumpJson(ReportJson(sweep, kMaxDataBytes)))},
-                             {"script", StrCat(data_js, chart_js, table_js, entropy_js, page_js)}}});
+                             {"script", StrCat(data_js, chart_js, table_js, entropy_js, cost_js, page_js)}}});
 }
 
 }  // namespace entrain::reports

@@ -124,3 +124,11 @@ function whenNear(node, draw) {
   pending.set(node, draw);
   nearScreen.observe(node);
 }
+// Paper has no scrolling.
+addEventListener('beforeprint', () => {
+  for (const [node, draw] of pending) {
+    nearScreen.unobserve(node);
+    draw();
+  }
+  pending.clear();
+});

@@ -58,7 +58,7 @@ const COLUMNS = [
   {title: 'training loss', value: (row) => row.loss_mean, text: (row) => number(row.loss_mean, 3)},
   {title: 'tokens/s', value: (row) => row.tokens_per_second_mean,
    text: (row) => (row.tokens_per_second_mean === null ? '–' : short(Math.round(row.tokens_per_second_mean)))},
-  {title: 'heads by quarter of ln T, %', value: (row) => row.heads_by_quarter_log_context[0], text: (row) => bandsText(row.heads_by_quarter_log_context)},
+  {title: 'quarters of ln T, %', value: (row) => row.heads_by_quarter_log_context[0], text: (row) => bandsText(row.heads_by_quarter_log_context)},
   {title: 'of the largest, %', value: (row) => row.heads_by_quarter_observed[0], text: (row) => bandsText(row.heads_by_quarter_observed)},
   ...(hasCost ? [
     {title: 'PI GB', value: (row) => row.communication_gb, text: (row) => number(row.communication_gb)},
@@ -105,7 +105,7 @@ function leaderboardSection() {
       element('button', {class: 'plain', type: 'button', onclick: () => download('report.json', 'application/json', JSON.stringify(report))}, 'All data as JSON'));
   const partial = report.rows.some((row) => !row.completed && row.perplexity_mean !== null);
   return section('leaderboard', 'Leaderboard',
-      note('Perplexity is of the last held-out evaluation, mean ± sample standard deviation over seeds. Quarters run from the lowest to the highest.'),
+      note('Perplexity is of the last held-out evaluation, mean ± sample standard deviation over seeds. Quarters are shares of all heads, from the lowest entropies to the highest, by ln T and by the largest entropy observed.'),
       element('div', {class: 'scroll'}, element('table', {'aria-label': 'Leaderboard'}, element('thead', {}, head), body)),
       partial ? note('Grey rows: no run of the variant trained to its end, so its numbers are those of the step shown and not comparable.') : null,
       buttons);

@@ -73,6 +73,20 @@ void AddVerdict(RunData* run) {
   run->reason = run->verdict.explanation;
 }
 
+domain::ModelConfig ModelOf(const VariantShape& variant, const SampleShape& shape) {
+  const std::string name = variant.name;
+  domain::ModelConfig model;
+  model.n_layer = shape.n_layer;
+  model.n_head = shape.n_head;
+  model.n_embd = 16 * shape.n_head;
+  model.n_positions = 64;
+  if (name.find("LN") == std::string::npos) model.layer.norm = domain::Norm::kNone;
+  if (!name.ends_with("+G")) model.layer.activation = domain::Activation::kIdentity;
+  if (name.ends_with("+R")) model.layer.activation = domain::Activation::kRelu;
+  if (name.find("ScFuFFN") != std::string::npos) model.layer.ffn = domain::Ffn::kFused;
+  return model;
+}
+
 RunData MakeRun(const VariantShape& variant, const SampleShape& shape, std::int64_t seed) {
   RunData run;
   run.variant = variant.name;
@@ -88,6 +102,7 @@ RunData MakeRun(const VariantShape& variant, const SampleShape& shape, std::int6
   run.world_size = 2;
   run.attempts = 1;
   run.config_json = StrCat("{\"model\":{\"n_layer\":", shape.n_layer, "},\"train\":{\"seed\":", seed, "},\"version\":1}");
+  run.model = ModelOf(variant, shape);
   Rng rng(static_cast<std::uint64_t>(seed), static_cast<std::uint64_t>(&variant - kVariants));
   const double bound = domain::EntropyBoundNats(run.context);
   const std::int64_t last = variant.collapses ? shape.steps * 3 / 5 : shape.steps;
