@@ -177,10 +177,13 @@ function heatSection() {
   const longest = Math.max(...report.runs.map((run) => run.steps), 1);
   const shown = element('output', {}, '');
   const range = element('input', {type: 'range', min: 0, max: 1000, value: 1000, id: 'heat-step', 'aria-label': 'Step of training'});
-  const move = () => {
-    slider.fraction = Number(range.value) / 1000;
+  const say = () => {
     shown.textContent = `${Math.round(slider.fraction * 100)} % of training (step ${Math.round(slider.fraction * longest)})`;
     range.setAttribute('aria-valuetext', shown.textContent);
+  };
+  const move = () => {
+    slider.fraction = Number(range.value) / 1000;
+    say();
     for (const panel of heatPanels) {
       if (!panel.node.isConnected) heatPanels.delete(panel);
       else if (panel.drawn) panel.draw();
@@ -206,7 +209,7 @@ function heatSection() {
   const grid = panelGrid(heatPanel);
   const widest = Math.max(...report.runs.map((run) => 24 + cellSize(run) * run.heads), 0);
   grid.style.setProperty('--panel-width', `${Math.max(200, widest + 32)}px`);
-  move();
+  say();
   return section('heads', 'Every head',
       note('Entropy of each head as a share of U. Rows are layers from the first to the deepest. A cross marks a head below 0.05 U: it looks at one token only. ' +
            'The blue end is overload: the head averages everything.'),
