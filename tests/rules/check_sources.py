@@ -30,7 +30,7 @@ ROOMS = {
     "worker/core": set(),
     "worker/launcher": {"worker/attempt", "CLI"},
     "worker/agent": {"worker/core", "worker/attempt", "worker/launcher", "artifacts", "policy", "proto", "protobuf", "grpc",
-                     "metrics", "CLI"},
+                     "metrics", "sweep", "CLI"},
     "worker/collective": {"nccl", "mpi", "torch", "cuda"},
     "worker/trainer": {"model", "worker/collective", "data", "sweep", "worker/attempt", "torch", "CLI", "nlohmann"},
     "model": {"model/kernels", "data", "torch"},

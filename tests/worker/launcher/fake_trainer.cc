@@ -106,7 +106,10 @@ int main(int argc, char** argv) {
   if (argc != 3) return 7;
   Rank rank{AttemptFolder(argv[2]), {}, {}, 0};
   rank.spec = rank.folder.ReadSpec().value();
-  rank.run = launcher::FakeRun::Parse(rank.folder.ReadConfigJson().value()).value();
+  // With a real run configuration the orders lie beside the dataset.
+  absl::StatusOr<launcher::FakeRun> run = launcher::FakeRun::Parse(rank.folder.ReadConfigJson().value());
+  if (!run.ok()) run = launcher::FakeRun::Parse(ReadFile(rank.spec.dataset_dir + "/fake.json").value());
+  rank.run = run.value();
   if (const char* text = std::getenv("OMPI_COMM_WORLD_RANK")) rank.rank = std::atoll(text);
   if (rank.run.ignore_signals) ::signal(SIGTERM, SIG_IGN);
   if (rank.run.strays) LeaveStray();

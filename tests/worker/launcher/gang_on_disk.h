@@ -38,7 +38,7 @@ inline ProgramPaths FakePrograms() {
 class GangOnDisk {
  public:
   GangOnDisk(const FakeRun& run, std::int64_t world_size)
-      : root_(StrCat(testing::TempDir(), "/gang-", ::getpid(), "-", ++count_)) {
+      : root_(StrCat(std::filesystem::canonical(testing::TempDir()).string(), "/gang-", ::getpid(), "-", ++count_)) {
     attempt::AttemptSpec spec;
     spec.key = {RunId("run"), 1};
     spec.collective = world_size == 1 ? "single" : "mpi";
