@@ -21,15 +21,15 @@ struct Detail {
   std::size_t frames = 0;
 };
 
-// Bytes: a curve's point is about 14, an entropy 2.7 in base64; a layer's point holds three entropies.
-Detail DetailFor(const RunData& run, std::size_t run_bytes) {
+// A chart draws every run's curve, so many runs get fewer points each. Bytes: a curve's point is about 14, an entropy 2.7 in base64; a layer's point holds three entropies.
+Detail DetailFor(const RunData& run, std::size_t runs, std::size_t run_bytes) {
   const auto points = [](double bytes, double bytes_each, double least, double most) {
     return static_cast<std::size_t>(std::clamp(bytes / bytes_each, least, most));
   };
   const auto budget = static_cast<double>(run_bytes);
   const auto layers = static_cast<double>(std::max<std::int64_t>(run.n_layer, 1));
   const auto heads = layers * static_cast<double>(std::max<std::int64_t>(run.n_head, 1));
-  return {.curve_points = points(budget * 0.10, 14.0, 40, 500),
+  return {.curve_points = points(budget * 0.10, 14.0, 40, std::clamp(24'000.0 / static_cast<double>(runs), 160.0, 500.0)),
           .layer_points = points(budget * 0.25, layers * 8.0, 12, 240),
           .frames = points(budget * 0.45, heads * 2.7, 4, 120)};
 }
@@ -215,8 +215,8 @@ json ResultJson(const RunData& run) {
           {"bands", bands}};
 }
 
-json RunJson(const RunData& run, std::size_t run_bytes) {
-  const Detail detail = DetailFor(run, run_bytes);
+json RunJson(const RunData& run, std::size_t runs, std::size_t run_bytes) {
+  const Detail detail = DetailFor(run, runs, run_bytes);
   return {{"id", run.id},
           {"label", run.label},
           {"variant", run.variant},
@@ -273,7 +273,7 @@ std::string DumpJson(const json& value, int indent) { return value.dump(indent, 
 json ReportJson(const SweepData& sweep, std::size_t max_bytes) {
   const std::size_t run_bytes = max_bytes / std::max<std::size_t>(sweep.runs.size(), 1);
   json runs = json::array();
-  for (const RunData& run : sweep.runs) runs.push_back(RunJson(run, run_bytes));
+  for (const RunData& run : sweep.runs) runs.push_back(RunJson(run, sweep.runs.size(), run_bytes));
   json rows = json::array();
   for (const LeaderboardRow& row : MakeLeaderboard(sweep)) rows.push_back(RowJson(row));
   return {{"id", sweep.id},

@@ -55,16 +55,22 @@ function logTicks(low, high) {
 // Where a chart's numbers lie: from the values after the first twentieth of the steps, whose fall would flatten everything after.
 function valueRange(series, xMin, xMax, log) {
   const from = xMin + 0.05 * (xMax - xMin);
-  const pick = (min) => series.flatMap((s) => s.y.filter((v, i) => v !== null && s.x[i] >= min && (!log || v > 0)));
-  let values = pick(from);
-  if (values.length === 0) values = pick(-Infinity);
-  if (values.length === 0) return [0, 1];
-  let low = Infinity;
-  let high = -Infinity;
-  for (const v of values) {
-    low = Math.min(low, v);
-    high = Math.max(high, v);
-  }
+  const extremes = (min) => {
+    let low = Infinity;
+    let high = -Infinity;
+    for (const s of series) {
+      for (let i = 0; i < s.x.length; ++i) {
+        const v = s.y[i];
+        if (v === null || s.x[i] < min || (log && v <= 0)) continue;
+        if (v < low) low = v;
+        if (v > high) high = v;
+      }
+    }
+    return [low, high];
+  };
+  let [low, high] = extremes(from);
+  if (low > high) [low, high] = extremes(-Infinity);
+  if (low > high) return [0, 1];
   if (log) return low === high ? [low / 1.5, high * 1.5] : [low / 1.03, high * 1.03];
   const pad = (high - low) * 0.04 || Math.abs(high) * 0.1 || 1;
   return [low - pad, high + pad];
@@ -102,8 +108,7 @@ function lineChart(options) {
   const {width = 600, height = 300, series, log = false} = options;
   const margin = {left: options.left ?? 46, right: 10, top: 8, bottom: options.xLabel ? 34 : 20};
   const svg = drawing(width, height, options.name);
-  const xs = series.flatMap((s) => s.x);
-  const [xMin, xMax] = options.xRange ?? [Math.min(...xs, 0), Math.max(...xs, 1)];
+  const [xMin, xMax] = options.xRange;
   const [yMin, yMax] = options.yRange ?? valueRange(series, xMin, xMax, log);
   const right = width - margin.right;
   const bottom = height - margin.bottom;
@@ -178,26 +183,23 @@ function addCrosshair(svg, options, frame) {
 
 // Mean over runs of values averaged within each of `bins` stretches of [0, xMax]; what keeps a curve of many runs readable.
 function meanCurve(curves, xMax, bins) {
-  const x = [];
-  const y = [];
-  for (let b = 0; b < bins; ++b) {
-    const low = (b / bins) * xMax;
-    const high = ((b + 1) / bins) * xMax;
-    const means = [];
-    for (const curve of curves) {
-      let sum = 0;
-      let n = 0;
-      for (let i = 0; i < curve.s.length; ++i) {
-        if (curve.s[i] > low && curve.s[i] <= high && curve.v[i] !== null) {
-          sum += curve.v[i];
-          ++n;
-        }
-      }
-      if (n > 0) means.push(sum / n);
-    }
-    if (means.length === 0) continue;
-    x.push((low + high) / 2);
-    y.push(means.reduce((a, v) => a + v, 0) / means.length);
+  const sums = new Array(bins).fill(0);
+  const counts = new Array(bins).fill(0);
+  for (const curve of curves) {
+    const own = new Array(bins).fill(0);
+    const n = new Array(bins).fill(0);
+    curve.s.forEach((step, i) => {
+      if (curve.v[i] === null) return;
+      const b = Math.min(Math.max(Math.ceil((step / xMax) * bins) - 1, 0), bins - 1);
+      own[b] += curve.v[i];
+      ++n[b];
+    });
+    own.forEach((sum, b) => {
+      if (n[b] === 0) return;
+      sums[b] += sum / n[b];
+      ++counts[b];
+    });
   }
-  return {x, y};
+  const filled = [...counts.keys()].filter((b) => counts[b] > 0);
+  return {x: filled.map((b) => ((b + 0.5) / bins) * xMax), y: filled.map((b) => sums[b] / counts[b])};
 }

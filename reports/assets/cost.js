@@ -71,7 +71,7 @@ function paretoChart(title, key, unit) {
   for (const {p, text, x, y, toLeft} of labels) {
     const dot = shape('circle', {cx: px(p.x), cy: py(p.y), r: 5, fill: p.row.completed ? colourOf(p.row.variant) : 'none', stroke: colourOf(p.row.variant), 'stroke-width': 2});
     dot.append(shape('title', {}, `${rowName(p.row)}: ${number(p.x, 3)} ${unit}, perplexity ${number(p.y)}${p.row.completed ? '' : ', not trained to its end'}`));
-    svg.append(dot, shape('text', {x, y, 'text-anchor': toLeft ? 'end' : 'start'}, text));
+    svg.append(dot, shape('text', {class: 'tag', x, y, 'text-anchor': toLeft ? 'end' : 'start'}, text));
   }
   return figure(title, 'Below and to the left is better; the dashed line joins the variants that no other beats on both.', svg);
 }

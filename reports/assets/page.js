@@ -5,7 +5,7 @@ function curveFigure(title, field, {log, dots, note: caption, yLabel}) {
   if (runs.length === 0) return null;
   const hidden = new Set();
   const state = {log};
-  const holder = element('div');
+  const holder = element('div', {style: 'min-height: 200px'});
   const xMax = Math.max(...runs.map((run) => run.steps), 1);
   const draw = () => {
     const series = [];
@@ -16,7 +16,7 @@ function curveFigure(title, field, {log, dots, note: caption, yLabel}) {
       for (const run of own) {
         const last = run[field].s.length - 1;
         series.push({name: run.label, x: run[field].s, y: run[field].v, colour: colourOf(variant), dash: dashOf(variant),
-                     width: many || !dots ? 1 : 1.8, opacity: many || !dots ? 0.35 : 1, dots: dots && !many, silent: many || !dots});
+                     width: many || !dots ? 1 : 1.8, opacity: many || !dots ? Math.max(0.06, 0.35 / Math.sqrt(own.length / 2)) : 1, dots: dots && !many, silent: many || !dots});
         if (run.stopped && last >= 0 && run[field].v[last] !== null) points.push({x: run[field].s[last], y: run[field].v[last]});
       }
       if (many || !dots) {
@@ -38,7 +38,7 @@ function curveFigure(title, field, {log, dots, note: caption, yLabel}) {
     }}, element('span', {class: 'swatch', style: `background:${colourOf(variant)}`}), variant);
     return button;
   }));
-  draw();
+  whenNear(holder, draw);
   const made = figure(title, caption, holder, element('div', {class: 'controls'}, element('label', {}, scale, `logarithmic ${yLabel}`)), legend);
   // The holder's chart changes; save what is shown.
   made.querySelector('.head button').onclick = () => download(`${fileName(title)}.svg`, 'image/svg+xml', standalone(holder.firstChild));
