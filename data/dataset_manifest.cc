@@ -71,8 +71,8 @@ absl::StatusOr<ShardInfo> ParseShard(const json& object) {
 
 absl::StatusOr<DatasetManifest> ParseObject(const json& object) {
   if (object.at("format") != kDatasetFormat) {
-    return absl::InvalidArgumentError(StrCat("format ", object.at("format").dump(), " is not one that this program reads (",
-                                             kDatasetFormat, ")"));
+    return absl::InvalidArgumentError(
+        StrCat("format ", object.at("format").dump(), " is not one that this program reads (", kDatasetFormat, ")"));
   }
   if (object.at("block_bytes") != kBlockBytes) return absl::InvalidArgumentError("impossible block_bytes");
   DatasetManifest manifest;
@@ -88,7 +88,8 @@ absl::StatusOr<DatasetManifest> ParseObject(const json& object) {
     ENTRAIN_ASSIGN_OR_RETURN(ShardInfo shard, ParseShard(item));
     manifest.shards.push_back(std::move(shard));
   }
-  if (manifest.vocab_size <= 0 || manifest.shards.empty()) return absl::InvalidArgumentError("no vocabulary or no shards");
+  if (manifest.vocab_size <= 0 || manifest.shards.empty())
+    return absl::InvalidArgumentError("no vocabulary or no shards");
   if (ContentHash(manifest) != manifest.ref.hash) {
     return absl::InvalidArgumentError(StrCat("its content does not fit its hash ", manifest.ref.hash));
   }
@@ -135,7 +136,8 @@ absl::Status CheckTokenFile(std::string_view bytes, const ShardInfo& shard, cons
   const std::int64_t expected = kTokenHeaderBytes + shard.tokens * shard.token_bytes;
   const auto size = static_cast<std::int64_t>(bytes.size());
   if (size < expected) {
-    return absl::InvalidArgumentError(StrCat(path, ": offset ", size, ": truncated, ", expected, " bytes are expected"));
+    return absl::InvalidArgumentError(
+        StrCat(path, ": offset ", size, ": truncated, ", expected, " bytes are expected"));
   }
   if (size > expected) {
     return absl::InvalidArgumentError(StrCat(path, ": offset ", expected, ": ", size - expected, " bytes too many"));

@@ -30,7 +30,8 @@ constexpr std::int64_t kMaxShardTokens = 1 << 28;
 constexpr std::int64_t kProgressBytes = 1 << 20;
 constexpr std::string_view kWorkPrefix = ".preparing-";
 
-// A folder of our own under the root, locked while we live and removed with us; those of dead processes are removed too.
+// A folder of our own under the root, locked while we live and removed with us; those of dead processes are removed
+// too.
 class WorkFolder {
  public:
   static absl::StatusOr<WorkFolder> Make(const std::string& root) {
@@ -80,8 +81,8 @@ class WorkFolder {
   int lock_;
 };
 
-// Which split a document belongs to depends on its text alone. When the hashes leave a split empty, the document with the lowest
-// (highest) hash is moved there.
+// Which split a document belongs to depends on its text alone. When the hashes leave a split empty, the document with
+// the lowest (highest) hash is moved there.
 class SplitRule {
  public:
   explicit SplitRule(double fraction) : fraction_(fraction) {}
@@ -110,7 +111,10 @@ class SplitRule {
 class Preparation {
  public:
   Preparation(const PrepareOptions& options, TextSource source, std::function<void(const PrepareProgress&)> on_progress)
-      : options_(options), source_(std::move(source)), split_(options.validation_fraction), on_progress_(std::move(on_progress)) {}
+      : options_(options),
+        source_(std::move(source)),
+        split_(options.validation_fraction),
+        on_progress_(std::move(on_progress)) {}
 
   absl::StatusOr<DatasetManifest> Run(const std::string& dir) {
     ENTRAIN_RETURN_IF_ERROR(Scan());
@@ -144,10 +148,10 @@ class Preparation {
       return absl::OkStatus();
     }));
     if (split_.documents() > 0) return absl::OkStatus();
-    return absl::InvalidArgumentError(
-        StrCat("no text in ", options_.source, ": ", source_.files(), source_.files() == 1 ? " file" : " files",
-               options_.include.empty() ? "" : " that match the include patterns", ", ", source_.binary_files(),
-               " of them binary, the others empty"));
+    return absl::InvalidArgumentError(StrCat("no text in ", options_.source, ": ", source_.files(),
+                                             source_.files() == 1 ? " file" : " files",
+                                             options_.include.empty() ? "" : " that match the include patterns", ", ",
+                                             source_.binary_files(), " of them binary, the others empty"));
   }
 
   absl::Status VisitTraining(const DocumentVisitor& visit) {
@@ -269,10 +273,12 @@ absl::StatusOr<std::string> FindPythonStdlib() {
     }
   }
   if (found.empty()) {
-    return absl::NotFoundError("no Python standard library under /usr/lib/python3.* or /usr/local/lib/python3.*; name a folder of "
-                               "text as data.path instead");
+    return absl::NotFoundError(
+        "no Python standard library under /usr/lib/python3.* or /usr/local/lib/python3.*; name a folder of "
+        "text as data.path instead");
   }
-  return std::max_element(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; })->second;
+  return std::max_element(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; })
+      ->second;
 }
 
 }  // namespace entrain::data

@@ -37,12 +37,13 @@ struct PreparedDataset {
   bool reused = false;  // it was there already
 };
 
-// Writes `<root>/<hash>/`; nothing is visible there before it is complete. The same source and options give the same hash.
-// NOT_FOUND: no such source; INVALID_ARGUMENT: no text in it (every file empty or binary).
+// Writes `<root>/<hash>/`; nothing is visible there before it is complete. The same source and options give the same
+// hash. NOT_FOUND: no such source; INVALID_ARGUMENT: no text in it (every file empty or binary).
 absl::StatusOr<PreparedDataset> Prepare(const PrepareOptions& options, const std::string& root,
                                         const std::function<void(const PrepareProgress&)>& on_progress = {});
 
-// Where `path: python-stdlib` leads: the newest Python standard library of this machine. NOT_FOUND says where it was looked for.
+// Where `path: python-stdlib` leads: the newest Python standard library of this machine. NOT_FOUND says where it was
+// looked for.
 absl::StatusOr<std::string> FindPythonStdlib();
 
 }  // namespace entrain::data

@@ -27,10 +27,10 @@ struct DTypeName {
   std::string_view name;
   std::int64_t bytes;
 };
-constexpr std::array kDTypes = {DTypeName{DType::kF32, "F32", 4},   DTypeName{DType::kF64, "F64", 8},
-                                DTypeName{DType::kF16, "F16", 2},   DTypeName{DType::kBf16, "BF16", 2},
-                                DTypeName{DType::kI32, "I32", 4},   DTypeName{DType::kI64, "I64", 8},
-                                DTypeName{DType::kU8, "U8", 1},     DTypeName{DType::kBool, "BOOL", 1}};
+constexpr std::array kDTypes = {DTypeName{DType::kF32, "F32", 4}, DTypeName{DType::kF64, "F64", 8},
+                                DTypeName{DType::kF16, "F16", 2}, DTypeName{DType::kBf16, "BF16", 2},
+                                DTypeName{DType::kI32, "I32", 4}, DTypeName{DType::kI64, "I64", 8},
+                                DTypeName{DType::kU8, "U8", 1},   DTypeName{DType::kBool, "BOOL", 1}};
 
 const DTypeName& Describe(DType dtype) {
   return *std::find_if(kDTypes.begin(), kDTypes.end(), [&](const DTypeName& name) { return name.dtype == dtype; });
@@ -77,7 +77,8 @@ absl::StatusOr<Entry> ParseEntry(const std::string& name, const json& object, st
   const auto bad = [&](std::string_view what) {
     return absl::InvalidArgumentError(StrCat("tensor ", name, ": ", what));
   };
-  if (!object.is_object() || !object.contains("dtype") || !object.contains("shape") || !object.contains("data_offsets")) {
+  if (!object.is_object() || !object.contains("dtype") || !object.contains("shape") ||
+      !object.contains("data_offsets")) {
     return bad("needs dtype, shape and data_offsets");
   }
   Entry entry;
@@ -112,14 +113,14 @@ absl::StatusOr<Entry> ParseEntry(const std::string& name, const json& object, st
 // Tensors must cover the data without gaps or overlaps, as the format demands.
 absl::Status CheckCover(std::vector<Entry>& entries, const std::string& path, std::uint64_t data_start,
                         std::uint64_t data_bytes) {
-  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
-    return std::tie(a.begin, a.end) < std::tie(b.begin, b.end);
-  });
+  std::sort(entries.begin(), entries.end(),
+            [](const Entry& a, const Entry& b) { return std::tie(a.begin, a.end) < std::tie(b.begin, b.end); });
   std::uint64_t covered = 0;
   for (const Entry& entry : entries) {
     if (entry.begin != covered) {
-      return Damaged(path, data_start + entry.begin,
-                     StrCat("tensor ", entry.name, entry.begin < covered ? " overlaps another" : " leaves a gap before it"));
+      return Damaged(
+          path, data_start + entry.begin,
+          StrCat("tensor ", entry.name, entry.begin < covered ? " overlaps another" : " leaves a gap before it"));
     }
     covered = entry.end;
   }
@@ -206,20 +207,19 @@ absl::Status WriteSafetensors(const std::string& path, const std::map<std::strin
                               const std::map<std::string, std::string>& metadata) {
   std::vector<std::pair<std::string, const TensorView*>> order;
   for (const auto& [name, view] : tensors) order.emplace_back(name, &view);
-  std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
-    return SizeOf(a.second->dtype) > SizeOf(b.second->dtype);
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [](const auto& a, const auto& b) { return SizeOf(a.second->dtype) > SizeOf(b.second->dtype); });
   json header = json::object();
   if (!metadata.empty()) header[std::string(kMetadataKey)] = metadata;
   std::int64_t offset = 0;
   for (const auto& [name, view] : order) {
     const std::optional<std::int64_t> size = ByteSize(view->shape, view->dtype);
     if (!size || *size != view->byte_size) {
-      return absl::InvalidArgumentError(StrCat("tensor ", name, ": its shape does not fit its ", view->byte_size, " bytes"));
+      return absl::InvalidArgumentError(
+          StrCat("tensor ", name, ": its shape does not fit its ", view->byte_size, " bytes"));
     }
-    header[name] = {{"dtype", ToString(view->dtype)},
-                    {"shape", view->shape},
-                    {"data_offsets", {offset, offset + view->byte_size}}};
+    header[name] = {
+        {"dtype", ToString(view->dtype)}, {"shape", view->shape}, {"data_offsets", {offset, offset + view->byte_size}}};
     offset += view->byte_size;
   }
   std::string text = header.dump(-1, ' ', false, json::error_handler_t::replace);

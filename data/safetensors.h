@@ -1,5 +1,5 @@
-// The safetensors format (8-byte little-endian header length, JSON header, tensor bytes). Every length and offset in a file is
-// checked against the file before it is used.
+// The safetensors format (8-byte little-endian header length, JSON header, tensor bytes). Every length and offset in a
+// file is checked against the file before it is used.
 #pragma once
 
 #include <cstdint>
@@ -46,8 +46,9 @@ class SafetensorsFile {
   std::unique_ptr<Mapping> mapping_;
 };
 
-// Writes a file (not atomic; the caller renames) and fsyncs it. The data starts 8-byte aligned; tensors lie by falling element size,
-// then name, so that each is aligned and no gap remains (the Python library refuses gaps). On failure the part written is removed.
+// Writes a file (not atomic; the caller renames) and fsyncs it. The data starts 8-byte aligned; tensors lie by falling
+// element size, then name, so that each is aligned and no gap remains (the Python library refuses gaps). On failure the
+// part written is removed.
 absl::Status WriteSafetensors(const std::string& path, const std::map<std::string, TensorView>& tensors,
                               const std::map<std::string, std::string>& metadata = {});
 

@@ -57,7 +57,8 @@ bool SentencePieceModel::Encode(std::string_view text, std::vector<std::uint32_t
   return true;
 }
 
-// No normalisation and kept spaces make decoding exact; newlines reach the model as byte pieces, a run of spaces as one piece.
+// No normalisation and kept spaces make decoding exact; newlines reach the model as byte pieces, a run of spaces as one
+// piece.
 std::string TrainSentencePieceModel(const std::string& model_type, std::int64_t vocab_size, std::size_t max_line_bytes,
                                     const std::vector<std::string>& lines, std::string* error) {
   const std::unordered_map<std::string, std::string> arguments = {

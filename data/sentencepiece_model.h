@@ -1,4 +1,5 @@
-// SentencePiece behind std types only: its headers declare an absl::string_view that does not go together with absl's own.
+// SentencePiece behind std types only: its headers declare an absl::string_view that does not go together with absl's
+// own.
 #pragma once
 
 #include <cstdint>

@@ -23,7 +23,8 @@ constexpr std::int64_t kMinPieceBytes = 4096;
 
 class InputFile {
  public:
-  explicit InputFile(const std::string& path) : path_(path), fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)), error_(errno) {}
+  explicit InputFile(const std::string& path)
+      : path_(path), fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)), error_(errno) {}
   ~InputFile() {
     if (fd_ >= 0) ::close(fd_);
   }
@@ -66,7 +67,8 @@ absl::StatusOr<bool> IsText(const std::string& path) {
 bool Matches(const fs::path& relative, const std::vector<std::string>& include) {
   if (include.empty()) return true;
   return std::any_of(include.begin(), include.end(), [&](const std::string& pattern) {
-    const std::string subject = pattern.find('/') == std::string::npos ? relative.filename().string() : relative.string();
+    const std::string subject =
+        pattern.find('/') == std::string::npos ? relative.filename().string() : relative.string();
     return ::fnmatch(pattern.c_str(), subject.c_str(), 0) == 0;
   });
 }

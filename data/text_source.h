@@ -12,8 +12,8 @@
 
 namespace entrain::data {
 
-// One file's text is one document, cut at line ends into several when it is larger than this (a source that is a single file is
-// cut finer, so that a part can be held out).
+// One file's text is one document, cut at line ends into several when it is larger than this (a source that is a single
+// file is cut finer, so that a part can be held out).
 inline constexpr std::int64_t kMaxDocumentBytes = 1 << 20;
 
 class TextSource {
@@ -22,8 +22,8 @@ class TextSource {
   static absl::StatusOr<TextSource> Open(const std::string& path, const std::vector<std::string>& include,
                                          std::int64_t max_bytes);
 
-  // Every document in order; at most max_bytes of text, the last document cut at a character. Stops at and returns the first error.
-  // The first call also finds the binary files (a NUL byte or invalid UTF-8).
+  // Every document in order; at most max_bytes of text, the last document cut at a character. Stops at and returns the
+  // first error. The first call also finds the binary files (a NUL byte or invalid UTF-8).
   absl::Status Visit(const std::function<absl::Status(std::string_view document)>& visit);
 
   // Of the files that will be read; of those read so far, after Visit: those skipped because they are binary.

@@ -66,7 +66,8 @@ absl::Status TokenDataset::Impl::OpenShard(const std::string& dir, const ShardIn
   const auto documents_bytes = static_cast<std::int64_t>(documents_file.bytes().size());
   if (documents_bytes != info.documents * 8) {
     return absl::InvalidArgumentError(StrCat(documents_path, ": offset ", std::min(documents_bytes, info.documents * 8),
-                                             ": ", info.documents * 8, " bytes are expected, there are ", documents_bytes));
+                                             ": ", info.documents * 8, " bytes are expected, there are ",
+                                             documents_bytes));
   }
   const auto split = static_cast<std::size_t>(info.split);
   shards[split].push_back({info, std::move(tokens_file), std::move(documents_file), tokens[split]});
@@ -140,12 +141,13 @@ void TokenDataset::Read(Split split, std::int64_t begin, std::int64_t count, std
   }
 }
 
-absl::StatusOr<SequenceOrder> SequenceOrder::Create(std::int64_t token_count, std::int64_t context, std::uint64_t seed) {
+absl::StatusOr<SequenceOrder> SequenceOrder::Create(std::int64_t token_count, std::int64_t context,
+                                                    std::uint64_t seed) {
   ENTRAIN_CHECK(context > 0);
   const std::int64_t windows = (token_count - 1) / context;
   if (token_count < 1 || windows < 1) {
-    return absl::InvalidArgumentError(StrCat("the data holds ", token_count, " tokens, too few for one sequence of ", context,
-                                             " and its next token"));
+    return absl::InvalidArgumentError(StrCat("the data holds ", token_count, " tokens, too few for one sequence of ",
+                                             context, " and its next token"));
   }
   return SequenceOrder(windows, context, seed);
 }

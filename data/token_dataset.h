@@ -1,4 +1,5 @@
-// Prepared data: memory-mapped token shards with document boundaries, split into training and held-out parts by document hash.
+// Prepared data: memory-mapped token shards with document boundaries, split into training and held-out parts by
+// document hash.
 //
 //   <dir>/dataset.json   format version, name, content hash, tokeniser, vocabulary size, shards with counts and hashes
 //   <dir>/train-00000.tokens, validation-00000.tokens   header, then little-endian uint16 or uint32 tokens
@@ -21,8 +22,8 @@ enum class Split { kTrain, kValidation };
 
 class TokenDataset {
  public:
-  // Checks dataset.json and every shard's header and size, and of datasets up to 256 MiB the content too; a damaged or truncated shard
-  // is refused with its path and offset.
+  // Checks dataset.json and every shard's header and size, and of datasets up to 256 MiB the content too; a damaged or
+  // truncated shard is refused with its path and offset.
   static absl::StatusOr<TokenDataset> Open(const std::string& dir);
   ~TokenDataset();
   TokenDataset(TokenDataset&&) noexcept;
@@ -43,8 +44,9 @@ class TokenDataset {
   std::unique_ptr<Impl> impl_;
 };
 
-// Which window of the training stream the `index`-th training sequence of a run reads: a pure function of (seed, index). The stream is
-// cut into windows of `context` + 1 tokens that overlap by one; every epoch is a permutation of all windows.
+// Which window of the training stream the `index`-th training sequence of a run reads: a pure function of (seed,
+// index). The stream is cut into windows of `context` + 1 tokens that overlap by one; every epoch is a permutation of
+// all windows.
 class SequenceOrder {
  public:
   // INVALID_ARGUMENT when the split holds fewer than context + 1 tokens.

@@ -23,7 +23,8 @@ class ByteTokenizer : public Tokenizer {
 absl::Status CheckTokenizerName(const std::string& name) {
   if (name == "bytes" || ParseSentencePieceName(name)) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      StrCat("unknown tokenizer \"", name, "\"; known: bytes, sentencepiece:bpe:<size>, sentencepiece:unigram:<size> with a size from ",
+      StrCat("unknown tokenizer \"", name,
+             "\"; known: bytes, sentencepiece:bpe:<size>, sentencepiece:unigram:<size> with a size from ",
              kMinSentencePieceVocabulary, " to ", kMaxSentencePieceVocabulary));
 }
 

@@ -30,7 +30,8 @@ class Tokenizer {
 using DocumentVisitor = std::function<absl::Status(std::string_view text)>;
 using TrainingText = std::function<absl::Status(const DocumentVisitor& visit)>;
 
-// "bytes", or one trained on the spot: "sentencepiece:bpe:4096", "sentencepiece:unigram:4096". INVALID_ARGUMENT lists what is known.
+// "bytes", or one trained on the spot: "sentencepiece:bpe:4096", "sentencepiece:unigram:4096". INVALID_ARGUMENT lists
+// what is known.
 absl::StatusOr<std::unique_ptr<Tokenizer>> MakeTokenizer(const std::string& name, const TrainingText& text);
 
 // OK when MakeTokenizer knows the name; reads no text.

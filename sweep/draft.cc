@@ -27,25 +27,36 @@ void AddSection(const std::string& prefix, const std::vector<Field<Section>>& fi
 const std::vector<Field<Draft::Stated>>& StatedFields() {
   using Stated = Draft::Stated;
   static const std::vector<Field<Stated>> fields = {
-      Integer("tokens", &Stated::tokens, Between(1, 9e15), "Instead of steps: tokens of the whole run, rounded up to whole steps."),
+      Integer("tokens", &Stated::tokens, Between(1, 9e15),
+              "Instead of steps: tokens of the whole run, rounded up to whole steps."),
       Integer("batch_tokens", &Stated::batch_tokens, Between(1, 9e15),
               "Instead of batch_size: tokens of one optimiser step; a multiple of context * accumulation."),
-      Integer("warmup_tokens", &Stated::warmup_tokens, Between(1, 9e15), "Instead of warmup_steps: in tokens, rounded up."),
-      Number("warmup_fraction", &Stated::warmup_fraction, Between(0, 1), "Instead of warmup_steps: a share of all steps."),
+      Integer("warmup_tokens", &Stated::warmup_tokens, Between(1, 9e15),
+              "Instead of warmup_steps: in tokens, rounded up."),
+      Number("warmup_fraction", &Stated::warmup_fraction, Between(0, 1),
+             "Instead of warmup_steps: a share of all steps."),
   };
   return fields;
 }
 
 std::vector<Field<Draft>> MakeDraftFields() {
   std::vector<Field<Draft>> all;
-  AddSection("model", ModelFields(), [](Draft& draft) -> auto& { return draft.config.model; }, &all);
-  AddSection("model", LayerFields(), [](Draft& draft) -> auto& { return draft.config.model.layer; }, &all);
-  AddSection("train", TrainFields(), [](Draft& draft) -> auto& { return draft.config.train; }, &all);
-  AddSection("train", StatedFields(), [](Draft& draft) -> auto& { return draft.stated; }, &all);
-  AddSection("resources", ResourceFields(), [](Draft& draft) -> auto& { return draft.config.resources; }, &all);
-  AddSection("health.collapse", CollapseFields(), [](Draft& draft) -> auto& { return draft.health.collapse; }, &all);
-  AddSection("health.non_finite", NonFiniteFields(), [](Draft& draft) -> auto& { return draft.health.non_finite; }, &all);
-  AddSection("retries", RetryFields(), [](Draft& draft) -> auto& { return draft.retries; }, &all);
+  AddSection(
+      "model", ModelFields(), [](Draft & draft) -> auto& { return draft.config.model; }, &all);
+  AddSection(
+      "model", LayerFields(), [](Draft & draft) -> auto& { return draft.config.model.layer; }, &all);
+  AddSection(
+      "train", TrainFields(), [](Draft & draft) -> auto& { return draft.config.train; }, &all);
+  AddSection(
+      "train", StatedFields(), [](Draft & draft) -> auto& { return draft.stated; }, &all);
+  AddSection(
+      "resources", ResourceFields(), [](Draft & draft) -> auto& { return draft.config.resources; }, &all);
+  AddSection(
+      "health.collapse", CollapseFields(), [](Draft & draft) -> auto& { return draft.health.collapse; }, &all);
+  AddSection(
+      "health.non_finite", NonFiniteFields(), [](Draft & draft) -> auto& { return draft.health.non_finite; }, &all);
+  AddSection(
+      "retries", RetryFields(), [](Draft & draft) -> auto& { return draft.retries; }, &all);
   return all;
 }
 
@@ -115,8 +126,8 @@ void ResolveTrain(Draft* draft, CellCheck* check) {
     train.batch_size = stated.batch_tokens / sequence_tokens;
     check->Require(train.batch_size > 0 && stated.batch_tokens % sequence_tokens == 0,
                    {"train.batch_tokens", "train.context", "train.accumulation"},
-                   StrCat("must be a multiple of context * accumulation = ", train.context, " * ", train.accumulation, " = ",
-                          sequence_tokens, ", is ", stated.batch_tokens));
+                   StrCat("must be a multiple of context * accumulation = ", train.context, " * ", train.accumulation,
+                          " = ", sequence_tokens, ", is ", stated.batch_tokens));
   }
   const std::int64_t step_tokens = std::max<std::int64_t>(1, sequence_tokens * train.batch_size);
   if (stated.tokens > 0) train.steps = DivideUp(stated.tokens, step_tokens);
@@ -130,8 +141,9 @@ void CheckModel(const BoundDataset& dataset, const Draft& draft, CellCheck* chec
   const domain::ModelConfig& model = draft.config.model;
   check->Require(model.n_embd % model.n_head == 0, {"model.n_head", "model.n_embd"},
                  StrCat("must divide n_embd: n_head is ", model.n_head, ", n_embd is ", model.n_embd));
-  check->Require(model.vocab_size >= dataset.vocab_size, {"model.vocab_size"},
-                 StrCat("must be at least ", dataset.vocab_size, ", the vocabulary of the data, is ", model.vocab_size));
+  check->Require(
+      model.vocab_size >= dataset.vocab_size, {"model.vocab_size"},
+      StrCat("must be at least ", dataset.vocab_size, ", the vocabulary of the data, is ", model.vocab_size));
   check->Require(draft.config.train.context <= model.n_positions, {"model.n_positions", "train.context"},
                  StrCat("must be at least train.context: n_positions is ", model.n_positions, ", context is ",
                         draft.config.train.context));
@@ -147,7 +159,8 @@ void CheckTrain(const Draft& draft, CellCheck* check) {
   const std::int64_t ranks = draft.config.resources.WorldSize();
   check->Require(train.batch_size % ranks == 0,
                  {"train.batch_size", "train.batch_tokens", "resources.ranks_per_machine", "resources.machines"},
-                 StrCat("batch_size ", train.batch_size, " must be a multiple of the gang's ", ranks, " ranks (machines * ranks_per_machine)"));
+                 StrCat("batch_size ", train.batch_size, " must be a multiple of the gang's ", ranks,
+                        " ranks (machines * ranks_per_machine)"));
   check->Require(train.warmup_steps <= train.steps,
                  {"train.warmup_steps", "train.warmup_tokens", "train.steps", "train.tokens"},
                  StrCat("warm-up of ", train.warmup_steps, " steps is longer than the run of ", train.steps));
@@ -166,7 +179,8 @@ void CheckDomain(const Draft& draft, CellCheck* check) {
   if (status.ok()) return;
   const std::string message(status.message());
   std::size_t end = 0;
-  while (end < message.size() && (std::isalnum(static_cast<unsigned char>(message[end])) || message[end] == '_' || message[end] == '.')) {
+  while (end < message.size() &&
+         (std::isalnum(static_cast<unsigned char>(message[end])) || message[end] == '_' || message[end] == '.')) {
     ++end;
   }
   check->Require(false, {message.substr(0, end), "model.layers"}, message);
@@ -227,8 +241,8 @@ bool Resolve(const BoundDataset& dataset, const std::set<std::string>& failed, D
 
 // Orders of magnitude for people: what a run needs before any of it was measured.
 Estimate EstimateRun(const domain::RunConfig& config) {
-  constexpr double kProcessBytes = 300e6;        // a LibTorch process without tensors
-  constexpr double kStateBytesPerParameter = 16; // weight, gradient, two moments
+  constexpr double kProcessBytes = 300e6;         // a LibTorch process without tensors
+  constexpr double kStateBytesPerParameter = 16;  // weight, gradient, two moments
   constexpr double kCheckpointBytesPerParameter = 12;
   constexpr double kCheckpointsKept = 3;
   constexpr double kSampleBytesPerHead = 8;
@@ -247,9 +261,9 @@ Estimate EstimateRun(const domain::RunConfig& config) {
   const double activation_bytes = rank_tokens * (layers * layer_bytes + 12.0 * static_cast<double>(model.vocab_size));
   estimate.memory_bytes_per_rank = static_cast<std::int64_t>(
       std::min(9e18, kProcessBytes + kStateBytesPerParameter * parameters + activation_bytes));
-  estimate.disk_bytes = static_cast<std::int64_t>(
-      std::min(9e18, kCheckpointsKept * kCheckpointBytesPerParameter * parameters +
-                         kSampleBytesPerHead * layers * static_cast<double>(model.n_head) * static_cast<double>(train.steps)));
+  estimate.disk_bytes = static_cast<std::int64_t>(std::min(
+      9e18, kCheckpointsKept * kCheckpointBytesPerParameter * parameters +
+                kSampleBytesPerHead * layers * static_cast<double>(model.n_head) * static_cast<double>(train.steps)));
   const double matrix_parameters = parameters - static_cast<double>(model.n_positions) * width;
   estimate.flops = static_cast<double>(estimate.tokens) *
                    (6.0 * matrix_parameters + 12.0 * layers * width * static_cast<double>(train.context));

@@ -1,4 +1,5 @@
-// One cell of a sweep while settings are laid over it: defaults, the file's sections, the variant's preset and settings, the axes.
+// One cell of a sweep while settings are laid over it: defaults, the file's sections, the variant's preset and
+// settings, the axes.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,8 @@ struct Draft {
   domain::RunConfig config;
   domain::HealthRules health;
   domain::RetryLimits retries;
-  // Quantities that a file may state in tokens or as a share; 0 is "not stated". The later of two ways of stating one thing counts.
+  // Quantities that a file may state in tokens or as a share; 0 is "not stated". The later of two ways of stating one
+  // thing counts.
   struct Stated {
     std::int64_t tokens = 0;
     std::int64_t batch_tokens = 0;
@@ -49,8 +51,9 @@ const std::vector<std::vector<std::string>>& ExclusiveFields();
 
 void Apply(const Setting& setting, Draft* draft);
 
-// Fills in what follows from other settings: vocabulary, positions, steps, warm-up, layers. Problems are added with the place of the
-// field; checks that rest on a field in `failed` (whose value could not be read) are left out. True when the cell is sound.
+// Fills in what follows from other settings: vocabulary, positions, steps, warm-up, layers. Problems are added with the
+// place of the field; checks that rest on a field in `failed` (whose value could not be read) are left out. True when
+// the cell is sound.
 bool Resolve(const BoundDataset& dataset, const std::set<std::string>& failed, Draft* draft, ProblemList* problems);
 
 Estimate EstimateRun(const domain::RunConfig& config);

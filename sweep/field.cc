@@ -23,8 +23,7 @@ std::string DescribeRange(const Range& range) {
     text = StrCat(range.above_minimum ? "above " : "at least ", Limit(range.minimum));
   }
   if (std::isfinite(range.maximum)) {
-    StrAppend(&text, text.empty() ? "" : " and ", range.below_maximum ? "below " : "at most ",
-              Limit(range.maximum));
+    StrAppend(&text, text.empty() ? "" : " and ", range.below_maximum ? "below " : "at most ", Limit(range.maximum));
   }
   return text;
 }
@@ -52,8 +51,10 @@ std::optional<std::string> WhyNotAllowed(const FieldSpec& field, const Value& va
   switch (field.kind) {
     case FieldKind::kInteger:
       return OutOfRange(field.range, static_cast<double>(std::get<std::int64_t>(value)), value);
-    case FieldKind::kNumber: return OutOfRange(field.range, std::get<double>(value), value);
-    case FieldKind::kChoice: return NotAChoice(field, std::get<std::string>(value));
+    case FieldKind::kNumber:
+      return OutOfRange(field.range, std::get<double>(value), value);
+    case FieldKind::kChoice:
+      return NotAChoice(field, std::get<std::string>(value));
     case FieldKind::kChoices:
       for (const std::string& text : std::get<std::vector<std::string>>(value)) {
         if (auto reason = NotAChoice(field, text)) return reason;
@@ -62,7 +63,8 @@ std::optional<std::string> WhyNotAllowed(const FieldSpec& field, const Value& va
     case FieldKind::kBool:
     case FieldKind::kSeed:
     case FieldKind::kText:
-    case FieldKind::kTexts: return std::nullopt;
+    case FieldKind::kTexts:
+      return std::nullopt;
   }
   return std::nullopt;
 }
@@ -71,14 +73,22 @@ std::string DescribeAllowed(const FieldSpec& field) {
   const std::string range = DescribeRange(field.range);
   const std::string limits = range.empty() ? "" : StrCat(", ", range);
   switch (field.kind) {
-    case FieldKind::kBool: return "true or false";
-    case FieldKind::kInteger: return StrCat("an integer", limits);
-    case FieldKind::kSeed: return "an integer from 0 to 18446744073709551615";
-    case FieldKind::kNumber: return StrCat("a number", limits);
-    case FieldKind::kText: return "text";
-    case FieldKind::kTexts: return "a list of texts";
-    case FieldKind::kChoice: return StrCat("one of: ", absl::StrJoin(field.choices, ", "));
-    case FieldKind::kChoices: return StrCat("a list of: ", absl::StrJoin(field.choices, ", "));
+    case FieldKind::kBool:
+      return "true or false";
+    case FieldKind::kInteger:
+      return StrCat("an integer", limits);
+    case FieldKind::kSeed:
+      return "an integer from 0 to 18446744073709551615";
+    case FieldKind::kNumber:
+      return StrCat("a number", limits);
+    case FieldKind::kText:
+      return "text";
+    case FieldKind::kTexts:
+      return "a list of texts";
+    case FieldKind::kChoice:
+      return StrCat("one of: ", absl::StrJoin(field.choices, ", "));
+    case FieldKind::kChoices:
+      return StrCat("a list of: ", absl::StrJoin(field.choices, ", "));
   }
   return "";
 }

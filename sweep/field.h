@@ -1,5 +1,6 @@
-// One settable field: its name, type, allowed values and meaning, with access to the struct that holds it. Every reader and writer of
-// settings (canonical JSON, sweep files, the reference, the schema) works from tables of these, so that none knows a field the others do not.
+// One settable field: its name, type, allowed values and meaning, with access to the struct that holds it. Every reader
+// and writer of settings (canonical JSON, sweep files, the reference, the schema) works from tables of these, so that
+// none knows a field the others do not.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,8 @@ namespace entrain::sweep {
 
 enum class FieldKind { kBool, kInteger, kSeed, kNumber, kText, kChoice, kChoices, kTexts };
 
-// kBool: bool; kInteger: int64; kSeed: uint64; kNumber: double; kText, kChoice: string; kChoices, kTexts: list of strings.
+// kBool: bool; kInteger: int64; kSeed: uint64; kNumber: double; kText, kChoice: string; kChoices, kTexts: list of
+// strings.
 using Value = std::variant<bool, std::int64_t, std::uint64_t, double, std::string, std::vector<std::string>>;
 
 // Limits of a number.

@@ -9,9 +9,10 @@ namespace {
 
 using Settings = std::vector<std::pair<std::string, Value>>;
 
-// Everything that tells the variants apart, so that a preset means the same whatever the file's `model` section says. Norm-free
-// variants have the authors' biases and keep the final LayerNorm.
-Preset Make(std::string name, std::string doc, const std::string& norm, const std::string& activation, const Settings& more = {}) {
+// Everything that tells the variants apart, so that a preset means the same whatever the file's `model` section says.
+// Norm-free variants have the authors' biases and keep the final LayerNorm.
+Preset Make(std::string name, std::string doc, const std::string& norm, const std::string& activation,
+            const Settings& more = {}) {
   Settings settings = {
       {"model.norm", norm},
       {"model.final_norm", true},
@@ -25,7 +26,8 @@ Preset Make(std::string name, std::string doc, const std::string& norm, const st
       {"model.reg", std::string("none")},
   };
   for (const auto& [field, value] : more) {
-    const auto known = std::find_if(settings.begin(), settings.end(), [&](const auto& setting) { return setting.first == field; });
+    const auto known =
+        std::find_if(settings.begin(), settings.end(), [&](const auto& setting) { return setting.first == field; });
     if (known == settings.end()) {
       settings.emplace_back(field, value);
     } else {
@@ -46,14 +48,18 @@ Settings With(Settings settings, const Settings& more) {
 }
 
 void AddNormalised(std::vector<Preset>* presets) {
-  const std::vector<std::pair<std::string, std::vector<std::string>>> sets = {
-      {"QK", {"qk"}}, {"FFN", {"ffn"}}, {"QK+FFN", {"qk", "ffn"}}, {"QKV+FFN", {"qkv", "ffn"}}, {"QKVO+FFN", {"qkvo", "ffn"}}};
+  const std::vector<std::pair<std::string, std::vector<std::string>>> sets = {{"QK", {"qk"}},
+                                                                              {"FFN", {"ffn"}},
+                                                                              {"QK+FFN", {"qk", "ffn"}},
+                                                                              {"QKV+FFN", {"qkv", "ffn"}},
+                                                                              {"QKVO+FFN", {"qkvo", "ffn"}}};
   for (const auto& [kind, reparam] : {std::pair("WN", "weight_norm"), std::pair("SN", "spectral_norm")}) {
     for (const auto& [name, targets] : sets) {
       presets->push_back(Make(StrCat("SM+", kind, "(", name, ")"),
                               StrCat("Softmax only, ", std::string_view(kind) == "WN" ? "weight" : "spectral",
                                      " normalisation of the linears ", name, "."),
-                              "none", "identity", {{"model.reparam", std::string(reparam)}, {"model.reparam_targets", targets}}));
+                              "none", "identity",
+                              {{"model.reparam", std::string(reparam)}, {"model.reparam_targets", targets}}));
     }
   }
 }
@@ -77,10 +83,12 @@ std::vector<Preset> MakePresets() {
       Make("SM+ScFFN", "Softmax only, scaled FFN (learnable alpha and beta).", "none", "identity", Scaled()),
       Make("SM+ScFuFFN", "Softmax only, scaled FFN fused into one linear.", "none", "identity", fused),
       Make("SM(t)+ScFuFFN", "SM+ScFuFFN with learnable temperatures.", "none", "identity", With(fused, temperature)),
-      Make("EReg(SM)", "Softmax only with entropy regularisation (mean form, lambda 0.16).", "none", "identity", regulariser),
+      Make("EReg(SM)", "Softmax only with entropy regularisation (mean form, lambda 0.16).", "none", "identity",
+           regulariser),
       Make("EReg(SM+ScFuFFN)", "SM+ScFuFFN with entropy regularisation (mean form, lambda 0.16).", "none", "identity",
            With(fused, regulariser)),
-      Make("EReg(SM(t)+ScFuFFN)", "SM(t)+ScFuFFN with entropy regularisation (mean form, lambda 0.16): the paper's proposal.", "none",
+      Make("EReg(SM(t)+ScFuFFN)",
+           "SM(t)+ScFuFFN with entropy regularisation (mean form, lambda 0.16): the paper's proposal.", "none",
            "identity", With(With(fused, temperature), regulariser)),
   };
   AddNormalised(&presets);

@@ -69,8 +69,8 @@ Integers may be written as `4_000_000` or `4e6`. Quoted numbers are text and are
 std::string Escaped(const std::string& text) { return absl::StrReplaceAll(text, {{"|", "\\|"}, {"<", "&lt;"}}); }
 
 std::string Row(const FieldSpec& field, const std::string& name, const std::string& default_text) {
-  return StrCat("| `", name, "` | ", Escaped(DescribeAllowed(field)), " | ", default_text.empty() ? "" : StrCat("`", default_text, "`"),
-                " | ", Escaped(field.doc), " |\n");
+  return StrCat("| `", name, "` | ", Escaped(DescribeAllowed(field)), " | ",
+                default_text.empty() ? "" : StrCat("`", default_text, "`"), " | ", Escaped(field.doc), " |\n");
 }
 
 constexpr std::string_view kTableHead = "| field | allowed | default | meaning |\n|---|---|---|---|\n";
@@ -78,7 +78,7 @@ constexpr std::string_view kTableHead = "| field | allowed | default | meaning |
 // Fields that stand for others have no default of their own; those that follow from elsewhere say so in their text.
 std::string DefaultText(const Field<Draft>& field) {
   static const Draft base;
-  const std::vector<std::string> derived = {"model.vocab_size", "model.n_positions", "train.tokens",
+  const std::vector<std::string> derived = {"model.vocab_size",   "model.n_positions",   "train.tokens",
                                             "train.batch_tokens", "train.warmup_tokens", "train.warmup_fraction"};
   if (std::find(derived.begin(), derived.end(), field.name) != derived.end()) return "";
   return ToText(field.get(base));
@@ -98,7 +98,9 @@ void AppendSection(const std::string& title, const std::string& prefix, std::str
 }
 
 void AppendPresets(std::string* out) {
-  StrAppend(out, "## Presets\nA preset sets these fields, whatever the file's `model` section says; a variant's own settings come after it.\n\n",
+  StrAppend(out,
+            "## Presets\nA preset sets these fields, whatever the file's `model` section says; a variant's own "
+            "settings come after it.\n\n",
             "| preset | meaning | settings |\n|---|---|---|\n");
   for (const Preset& preset : Presets()) {
     std::vector<std::string> settings;
@@ -111,7 +113,8 @@ void AppendPresets(std::string* out) {
   }
   StrAppend(out, "\nFields not listed for a preset are set to their defaults: ");
   std::vector<std::string> fields;
-  for (const auto& [field, value] : Presets().front().settings) fields.push_back(StrCat("`", field.substr(field.find('.') + 1), "`"));
+  for (const auto& [field, value] : Presets().front().settings)
+    fields.push_back(StrCat("`", field.substr(field.find('.') + 1), "`"));
   StrAppend(out, absl::StrJoin(fields, ", "), ".\n");
 }
 
@@ -119,7 +122,9 @@ void AppendPresets(std::string* out) {
 
 json NumberLimits(const FieldSpec& field, const char* type) {
   json schema = {{"type", type}};
-  const auto number = [&](double value) { return field.kind == FieldKind::kInteger ? json(static_cast<std::int64_t>(value)) : json(value); };
+  const auto number = [&](double value) {
+    return field.kind == FieldKind::kInteger ? json(static_cast<std::int64_t>(value)) : json(value);
+  };
   if (std::isfinite(field.range.minimum)) {
     schema[field.range.above_minimum ? "exclusiveMinimum" : "minimum"] = number(field.range.minimum);
   }
@@ -132,13 +137,27 @@ json NumberLimits(const FieldSpec& field, const char* type) {
 json SchemaOf(const FieldSpec& field) {
   json schema;
   switch (field.kind) {
-    case FieldKind::kBool: schema = {{"type", "boolean"}}; break;
-    case FieldKind::kInteger: schema = NumberLimits(field, "integer"); break;
-    case FieldKind::kSeed: schema = {{"type", "integer"}, {"minimum", 0}}; break;
-    case FieldKind::kNumber: schema = NumberLimits(field, "number"); break;
-    case FieldKind::kText: schema = {{"type", "string"}}; break;
-    case FieldKind::kChoice: schema = {{"enum", field.choices}}; break;
-    case FieldKind::kTexts: schema = {{"type", json::array({"string", "array"})}, {"items", {{"type", "string"}}}}; break;
+    case FieldKind::kBool:
+      schema = {{"type", "boolean"}};
+      break;
+    case FieldKind::kInteger:
+      schema = NumberLimits(field, "integer");
+      break;
+    case FieldKind::kSeed:
+      schema = {{"type", "integer"}, {"minimum", 0}};
+      break;
+    case FieldKind::kNumber:
+      schema = NumberLimits(field, "number");
+      break;
+    case FieldKind::kText:
+      schema = {{"type", "string"}};
+      break;
+    case FieldKind::kChoice:
+      schema = {{"enum", field.choices}};
+      break;
+    case FieldKind::kTexts:
+      schema = {{"type", json::array({"string", "array"})}, {"items", {{"type", "string"}}}};
+      break;
     case FieldKind::kChoices:
       schema = {{"type", json::array({"string", "array"})}, {"items", {{"enum", field.choices}}}};
       break;
@@ -169,7 +188,9 @@ json ModelSchema() {
   return model;
 }
 
-json SwitchOr(json object) { return {{"anyOf", json::array({json{{"enum", json::array({"on", "off", true, false})}}, std::move(object)})}}; }
+json SwitchOr(json object) {
+  return {{"anyOf", json::array({json{{"enum", json::array({"on", "off", true, false})}}, std::move(object)})}};
+}
 
 json SettingSections() {
   return {{"model", {{"$ref", "#/$defs/model"}}},
@@ -205,7 +226,8 @@ std::string SweepReferenceMarkdown() {
   std::string out(kIntroduction);
   StrAppend(&out, "## Top level\n", kTableHead);
   static const domain::SweepSpec head;
-  for (const auto& field : HeadFields()) StrAppend(&out, Row(field, field.name, field.name == "name" ? "" : ToText(field.get(head))));
+  for (const auto& field : HeadFields())
+    StrAppend(&out, Row(field, field.name, field.name == "name" ? "" : ToText(field.get(head))));
   StrAppend(&out, "\n## data\nRequired: `path` or `dataset`.\n\n", kTableHead);
   DataSource data;
   data.tokenizer = "bytes";
@@ -239,7 +261,8 @@ std::string SweepJsonSchema() {
   schema["$schema"] = "https://json-schema.org/draft/2020-12/schema";
   schema["title"] = "entrain sweep file";
   schema["required"] = {"name", "data"};
-  json health = {{"collapse", SwitchOr(SectionSchema("health.collapse."))}, {"non_finite", SwitchOr(SectionSchema("health.non_finite."))}};
+  json health = {{"collapse", SwitchOr(SectionSchema("health.collapse."))},
+                 {"non_finite", SwitchOr(SectionSchema("health.non_finite."))}};
   schema["$defs"] = {{"model", ModelSchema()},
                      {"train", SectionSchema("train.")},
                      {"resources", SectionSchema("resources.")},

@@ -151,8 +151,8 @@ absl::Status WithPointer(const absl::Status& status, std::string_view outer) {
   if (status.ok()) return status;
   std::string message(status.message());
   std::size_t end = 0;
-  for (; end < message.size() && (std::isalnum(static_cast<unsigned char>(message[end])) || message[end] == '_' ||
-                                  message[end] == '.');
+  for (; end < message.size() &&
+         (std::isalnum(static_cast<unsigned char>(message[end])) || message[end] == '_' || message[end] == '.');
        ++end) {
     if (message[end] == '.') message[end] = '/';
   }

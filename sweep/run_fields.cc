@@ -35,10 +35,7 @@ const Names<LinearName>& LinearNames() {
 // The paper names sets of linears; a group stands for its members.
 const std::vector<std::pair<std::string, std::vector<std::string>>>& LinearGroups() {
   static const std::vector<std::pair<std::string, std::vector<std::string>>> groups = {
-      {"qk", {"q", "k"}},
-      {"qkv", {"q", "k", "v"}},
-      {"qkvo", {"q", "k", "v", "o"}},
-      {"ffn", {"ffn_in", "ffn_out"}}};
+      {"qk", {"q", "k"}}, {"qkv", {"q", "k", "v"}}, {"qkvo", {"q", "k", "v", "o"}}, {"ffn", {"ffn_in", "ffn_out"}}};
   return groups;
 }
 
@@ -53,13 +50,15 @@ void InsertLinear(const std::string& name, std::set<LinearName>* targets) {
 }
 
 Field<LayerConfig> TargetsField() {
-  Field<LayerConfig> field{{"reparam_targets", FieldKind::kChoices,
-                            "Linears that `reparam` acts on: single ones (q, k, v, o, ffn_in, ffn_out) or the paper's groups "
-                            "(qk, qkv, qkvo, ffn). With `ffn: fused` the group ffn is ffn_in.",
-                            {},
-                            {}},
-                           {},
-                           {}};
+  Field<LayerConfig> field{
+      {"reparam_targets",
+       FieldKind::kChoices,
+       "Linears that `reparam` acts on: single ones (q, k, v, o, ffn_in, ffn_out) or the paper's groups "
+       "(qk, qkv, qkvo, ffn). With `ffn: fused` the group ffn is ffn_in.",
+       {},
+       {}},
+      {},
+      {}};
   for (const auto& [text, value] : LinearNames()) field.choices.push_back(text);
   for (const auto& [text, members] : LinearGroups()) field.choices.push_back(text);
   field.get = [](const LayerConfig& layer) {
@@ -82,68 +81,77 @@ std::vector<Field<LayerConfig>> MakeLayerFields() {
   return {
       Choice<LayerConfig, Norm>("norm", &LayerConfig::norm, {{"layernorm", Norm::kLayerNorm}, {"none", Norm::kNone}},
                                 "The two normalisations of a block (pre-LN)."),
-      Choice<LayerConfig, Activation>("activation", &LayerConfig::activation,
-                                      {{"gelu", Activation::kGelu},
-                                       {"gelu_new", Activation::kGeluNew},
-                                       {"relu", Activation::kRelu},
-                                       {"identity", Activation::kIdentity},
-                                       {"leaky_relu", Activation::kLeakyRelu}},
-                                      "The FFN's activation. `gelu` is the erf form, `gelu_new` the tanh form of GPT-2."),
+      Choice<LayerConfig, Activation>(
+          "activation", &LayerConfig::activation,
+          {{"gelu", Activation::kGelu},
+           {"gelu_new", Activation::kGeluNew},
+           {"relu", Activation::kRelu},
+           {"identity", Activation::kIdentity},
+           {"leaky_relu", Activation::kLeakyRelu}},
+          "The FFN's activation. `gelu` is the erf form, `gelu_new` the tanh form of GPT-2."),
       Choice<LayerConfig, LeakyMode>(
           "leaky_mode", &LayerConfig::leaky_mode,
           {{"fixed", LeakyMode::kFixed}, {"per_layer", LeakyMode::kLayer}, {"global", LeakyMode::kGlobal}},
           "Slope of `leaky_relu`: a constant, one learnable value a layer, or one learnable value for the network."),
       Number("leaky_slope", &LayerConfig::leaky_slope, Any(), "The slope, or its initial value when it is learnable."),
-      Choice<LayerConfig, Bias>("bias", &LayerConfig::bias,
-                                {{"all", Bias::kAll}, {"qk", Bias::kQk}, {"none", Bias::kNone}},
-                                "Which linears have a bias: all (GPT-2), query and key only (the authors' norm-free code), none."),
-      Choice<LayerConfig, Ffn>("ffn", &LayerConfig::ffn, {{"two", Ffn::kTwo}, {"fused", Ffn::kFused}},
-                               "Two linears with an activation, or one d x d linear without (ScFuFFN with `ffn_scale`)."),
+      Choice<LayerConfig, Bias>(
+          "bias", &LayerConfig::bias, {{"all", Bias::kAll}, {"qk", Bias::kQk}, {"none", Bias::kNone}},
+          "Which linears have a bias: all (GPT-2), query and key only (the authors' norm-free code), none."),
+      Choice<LayerConfig, Ffn>(
+          "ffn", &LayerConfig::ffn, {{"two", Ffn::kTwo}, {"fused", Ffn::kFused}},
+          "Two linears with an activation, or one d x d linear without (ScFuFFN with `ffn_scale`)."),
       Bool("ffn_scale", &LayerConfig::ffn_scale, "X_out = beta * A + FFN(A) / alpha, one alpha and beta a layer."),
-      Bool("ffn_scale_learnable", &LayerConfig::ffn_scale_learnable, "Train alpha and beta, or keep their initial values."),
+      Bool("ffn_scale_learnable", &LayerConfig::ffn_scale_learnable,
+           "Train alpha and beta, or keep their initial values."),
       Number("alpha_init", &LayerConfig::alpha_init, Any(), "Initial alpha of `ffn_scale`; not 0."),
       Number("beta_init", &LayerConfig::beta_init, Any(), "Initial beta of `ffn_scale`."),
-      Choice<LayerConfig, Reparam>("reparam", &LayerConfig::reparam,
-                                   {{"none", Reparam::kNone},
-                                    {"weight_norm", Reparam::kWeightNorm},
-                                    {"spectral_norm", Reparam::kSpectralNorm}},
-                                   "Reparametrisation of the linears in `reparam_targets`."),
+      Choice<LayerConfig, Reparam>(
+          "reparam", &LayerConfig::reparam,
+          {{"none", Reparam::kNone}, {"weight_norm", Reparam::kWeightNorm}, {"spectral_norm", Reparam::kSpectralNorm}},
+          "Reparametrisation of the linears in `reparam_targets`."),
       TargetsField(),
-      Choice<LayerConfig, Temperature>("temperature", &LayerConfig::temperature,
-                                       {{"none", Temperature::kNone},
-                                        {"divide", Temperature::kDivide},
-                                        {"multiply", Temperature::kMultiply}},
-                                       "Learnable temperature t per head and query position, SM(t): scores / t, or scores * t."),
+      Choice<LayerConfig, Temperature>(
+          "temperature", &LayerConfig::temperature,
+          {{"none", Temperature::kNone}, {"divide", Temperature::kDivide}, {"multiply", Temperature::kMultiply}},
+          "Learnable temperature t per head and query position, SM(t): scores / t, or scores * t."),
       Number("temperature_init", &LayerConfig::temperature_init, Any(), "Initial t; not 0 when it divides."),
-      Number("theta_init", &LayerConfig::theta_init, Any(), "Initial entropy threshold of every head, a fraction of E_max."),
+      Number("theta_init", &LayerConfig::theta_init, Any(),
+             "Initial entropy threshold of every head, a fraction of E_max."),
   };
 }
 
 std::vector<Field<ModelConfig>> MakeModelFields() {
   return {
-      Integer("vocab_size", &ModelConfig::vocab_size, Between(1, 1 << 24), "Size of the vocabulary; in a sweep the data's by default."),
+      Integer("vocab_size", &ModelConfig::vocab_size, Between(1, 1 << 24),
+              "Size of the vocabulary; in a sweep the data's by default."),
       Integer("n_positions", &ModelConfig::n_positions, Between(1, 1 << 22),
               "Rows of the position table; in a sweep `train.context` by default."),
       Integer("n_layer", &ModelConfig::n_layer, Between(1, kMaxLayers), "Layers (L)."),
       Integer("n_head", &ModelConfig::n_head, Between(1, 4096), "Heads of every layer (H); divides n_embd."),
       Integer("n_embd", &ModelConfig::n_embd, Between(1, 65536), "Width (d)."),
       Integer("n_inner", &ModelConfig::n_inner, Between(0, 1 << 20), "Hidden width of the FFN; 0 is 4 * n_embd."),
-      Bool("final_norm", &ModelConfig::final_norm, "LayerNorm before the output projection; norm-free variants keep it."),
+      Bool("final_norm", &ModelConfig::final_norm,
+           "LayerNorm before the output projection; norm-free variants keep it."),
       Number("ln_eps", &ModelConfig::ln_eps, Above(0), "Epsilon inside the root of LayerNorm."),
       Number("init_std", &ModelConfig::init_std, AtLeast(0), "Standard deviation of the initial weights."),
-      Choice<ModelConfig, Regulariser>("reg", &ModelConfig::reg,
-                                       {{"none", Regulariser::kNone},
-                                        {"mean", Regulariser::kMean},
-                                        {"mean_seq", Regulariser::kMeanSeq},
-                                        {"sum", Regulariser::kSum},
-                                        {"authors", Regulariser::kAuthors}},
-                                       "Entropy regulariser: the paper's algorithm (mean), the same per sequence (mean_seq), the "
-                                       "paper's listing (sum), the authors' code (authors). Their lambdas are not comparable."),
-      Number("reg_lambda", &ModelConfig::reg_lambda, AtLeast(0), "Total loss = cross-entropy + reg_lambda * regulariser."),
-      Number("reg_gamma", &ModelConfig::reg_gamma, AtLeast(0), "Tolerance band around the threshold, a fraction of E_max."),
+      Choice<ModelConfig, Regulariser>(
+          "reg", &ModelConfig::reg,
+          {{"none", Regulariser::kNone},
+           {"mean", Regulariser::kMean},
+           {"mean_seq", Regulariser::kMeanSeq},
+           {"sum", Regulariser::kSum},
+           {"authors", Regulariser::kAuthors}},
+          "Entropy regulariser: the paper's algorithm (mean), the same per sequence (mean_seq), the "
+          "paper's listing (sum), the authors' code (authors). Their lambdas are not comparable."),
+      Number("reg_lambda", &ModelConfig::reg_lambda, AtLeast(0),
+             "Total loss = cross-entropy + reg_lambda * regulariser."),
+      Number("reg_gamma", &ModelConfig::reg_gamma, AtLeast(0),
+             "Tolerance band around the threshold, a fraction of E_max."),
       Bool("theta_learnable", &ModelConfig::theta_learnable, "Train the thresholds theta."),
-      Number("reg_eps", &ModelConfig::reg_eps, AtLeast(0), "Epsilon inside the logarithm of the sum and authors forms."),
-      Integer("emax_context", &ModelConfig::emax_context, Between(0, 1 << 22), "E_max = ln(emax_context); 0: ln(context)."),
+      Number("reg_eps", &ModelConfig::reg_eps, AtLeast(0),
+             "Epsilon inside the logarithm of the sum and authors forms."),
+      Integer("emax_context", &ModelConfig::emax_context, Between(0, 1 << 22),
+              "E_max = ln(emax_context); 0: ln(context)."),
   };
 }
 
@@ -160,18 +168,20 @@ std::vector<Field<TrainConfig>> MakeTrainFields() {
       Number("eps", &TrainConfig::eps, Above(0), "AdamW's epsilon."),
       Number("weight_decay", &TrainConfig::weight_decay, AtLeast(0), "Decoupled weight decay."),
       Number("clip", &TrainConfig::clip, AtLeast(0), "Largest global L2 norm of the gradient; 0 does not clip."),
-      Choice<TrainConfig, DecayRule>("decay_rule", &TrainConfig::decay_rule,
-                                     {{"hf", DecayRule::kHf}, {"linear", DecayRule::kLinear}},
-                                     "What decays: all but biases and LayerNorm gains (hf), or weight matrices and embeddings only."),
+      Choice<TrainConfig, DecayRule>(
+          "decay_rule", &TrainConfig::decay_rule, {{"hf", DecayRule::kHf}, {"linear", DecayRule::kLinear}},
+          "What decays: all but biases and LayerNorm gains (hf), or weight matrices and embeddings only."),
       Choice<TrainConfig, LrSchedule>(
           "schedule", &TrainConfig::schedule,
           {{"constant", LrSchedule::kConstant}, {"linear", LrSchedule::kLinear}, {"cosine", LrSchedule::kCosine}},
           "The learning rate after the warm-up."),
       Integer("warmup_steps", &TrainConfig::warmup_steps, Between(0, 1e9), "Steps of linear warm-up."),
-      Number("final_lr_fraction", &TrainConfig::final_lr_fraction, Between(0, 1), "The rate at the last step, a fraction of lr."),
-      Choice<TrainConfig, Precision>("precision", &TrainConfig::precision,
-                                     {{"fp32", Precision::kFp32}, {"bf16", Precision::kBf16}, {"fp16", Precision::kFp16}},
-                                     "Arithmetic of the forward and backward pass."),
+      Number("final_lr_fraction", &TrainConfig::final_lr_fraction, Between(0, 1),
+             "The rate at the last step, a fraction of lr."),
+      Choice<TrainConfig, Precision>(
+          "precision", &TrainConfig::precision,
+          {{"fp32", Precision::kFp32}, {"bf16", Precision::kBf16}, {"fp16", Precision::kFp16}},
+          "Arithmetic of the forward and backward pass."),
       Seed("seed", &TrainConfig::seed, "Seed of the initialisation and the data order."),
       Integer("eval_interval_steps", &TrainConfig::eval_interval_steps, Between(0, 1e9),
               "Held-out evaluation every so many steps and at the end; 0: only at the end."),
@@ -191,8 +201,10 @@ std::vector<Field<CollapseRule>> MakeCollapseFields() {
       Bool("whole_layer", &CollapseRule::whole_layer, "Fires when every head of some layer is collapsed."),
       Number("share_of_heads", &CollapseRule::share_of_heads, AtLeast(0),
              "Fires when at least this share of all heads is collapsed; above 1 never."),
-      Integer("observations", &CollapseRule::observations, Between(1, 1e6), "Observations in a row at which it must hold."),
-      Integer("min_gap_steps", &CollapseRule::min_gap_steps, Between(0, 1e9), "Steps between two observations, at least."),
+      Integer("observations", &CollapseRule::observations, Between(1, 1e6),
+              "Observations in a row at which it must hold."),
+      Integer("min_gap_steps", &CollapseRule::min_gap_steps, Between(0, 1e9),
+              "Steps between two observations, at least."),
   };
 }
 
@@ -216,7 +228,8 @@ const std::vector<Field<TrainConfig>>& TrainFields() {
 const std::vector<Field<Resources>>& ResourceFields() {
   static const std::vector<Field<Resources>> fields = {
       Integer("machines", &Resources::machines, Between(1, 4096), "Machines of one gang."),
-      Integer("ranks_per_machine", &Resources::ranks_per_machine, Between(1, 1024), "Ranks on each of them, one slot a rank."),
+      Integer("ranks_per_machine", &Resources::ranks_per_machine, Between(1, 1024),
+              "Ranks on each of them, one slot a rank."),
       Integer("threads_per_rank", &Resources::threads_per_rank, Between(1, 1024), "Threads of one rank on a CPU."),
   };
   return fields;
@@ -243,8 +256,8 @@ const std::vector<Field<domain::RetryLimits>>& RetryFields() {
 }
 
 void NarrowReparamTargets(LayerConfig* layer) {
-  const bool whole_ffn = layer->reparam_targets.contains(LinearName::kFfnIn) &&
-                         layer->reparam_targets.contains(LinearName::kFfnOut);
+  const bool whole_ffn =
+      layer->reparam_targets.contains(LinearName::kFfnIn) && layer->reparam_targets.contains(LinearName::kFfnOut);
   if (layer->ffn == Ffn::kFused && whole_ffn) layer->reparam_targets.erase(LinearName::kFfnOut);
 }
 

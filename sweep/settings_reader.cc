@@ -48,7 +48,8 @@ std::vector<Setting> SettingsReader::Read(const YamlNode& map, const std::string
   return std::move(settings_);
 }
 
-void SettingsReader::ReadEntry(const YamlEntry& entry, const std::string& prefix, const std::vector<std::string>& reserved) {
+void SettingsReader::ReadEntry(const YamlEntry& entry, const std::string& prefix,
+                               const std::vector<std::string>& reserved) {
   const std::string path = prefix + entry.key;
   if (const Field<Draft>* field = FindDraftField(path)) {
     ReadField(entry, *field);
@@ -60,7 +61,8 @@ void SettingsReader::ReadEntry(const YamlEntry& entry, const std::string& prefix
     std::vector<std::string> names = NamesBelow(prefix);
     names.insert(names.end(), reserved.begin(), reserved.end());
     const std::string hint = DidYouMean(entry.key, names);
-    Bad(entry.place, path, StrCat("unknown field", hint.empty() ? StrCat("; known: ", absl::StrJoin(names, ", ")) : hint));
+    Bad(entry.place, path,
+        StrCat("unknown field", hint.empty() ? StrCat("; known: ", absl::StrJoin(names, ", ")) : hint));
   }
 }
 
@@ -144,7 +146,8 @@ void SettingsReader::CheckRivals() {
     const Setting* first = nullptr;
     for (const Setting& setting : settings_) {
       if (std::find(group.begin(), group.end(), setting.field) == group.end()) continue;
-      if (first != nullptr) Bad(setting.place, setting.field, StrCat("only one of ", absl::StrJoin(group, ", "), " may be given"));
+      if (first != nullptr)
+        Bad(setting.place, setting.field, StrCat("only one of ", absl::StrJoin(group, ", "), " may be given"));
       first = &setting;
     }
   }

@@ -25,7 +25,8 @@ class Expansion {
     double cells = static_cast<double>(file_.variants.size());
     for (const Axis& axis : file_.axes) cells *= static_cast<double>(axis.values.size());
     if (cells > kMaxRuns) {
-      problems_->Add(file_.axes_place, "axes", StrCat("variants times axes give ", cells, " runs, more than ", kMaxRuns));
+      problems_->Add(file_.axes_place, "axes",
+                     StrCat("variants times axes give ", cells, " runs, more than ", kMaxRuns));
       return;
     }
     for (const Variant& variant : file_.variants) {
@@ -58,7 +59,8 @@ class Expansion {
 
   bool Holds(const Rule& rule, const Variant& variant) const {
     return std::all_of(rule.conditions.begin(), rule.conditions.end(), [&](const Rule::Condition& condition) {
-      return condition.values.contains(condition.axis < 0 ? variant.name : AxisText(static_cast<std::size_t>(condition.axis)));
+      return condition.values.contains(condition.axis < 0 ? variant.name
+                                                          : AxisText(static_cast<std::size_t>(condition.axis)));
     });
   }
   bool AnyHolds(const std::vector<Rule>& rules, const Variant& variant) const {
@@ -91,7 +93,8 @@ class Expansion {
     run.retries = draft.retries;
     config_bytes_ += run.config_json.size();
     if (config_bytes_ > kMaxConfigBytes) {
-      problems_->Add({}, "", StrCat("the configurations of all runs together have more than ", kMaxConfigBytes, " bytes"));
+      problems_->Add({}, "",
+                     StrCat("the configurations of all runs together have more than ", kMaxConfigBytes, " bytes"));
     }
     result_->spec.runs.push_back(std::move(run));
     result_->estimates.push_back(estimate);
@@ -101,8 +104,9 @@ class Expansion {
   bool Unique(const Variant& variant, const domain::RunSpec& run) {
     const auto [same_cell, new_cell] = labels_of_cells_.emplace(run.cell.value(), run.label);
     if (!new_cell) {
-      problems_->Add(variant.place, "variants", StrCat("the runs ", same_cell->second, " and ", run.label,
-                                                       " have the same configuration; let them differ, for example in train.seed"));
+      problems_->Add(variant.place, "variants",
+                     StrCat("the runs ", same_cell->second, " and ", run.label,
+                            " have the same configuration; let them differ, for example in train.seed"));
       return false;
     }
     if (!labels_.insert(run.label).second) {

@@ -21,9 +21,9 @@ struct Problem {
 
 // What the `data` section asks for, before anything is prepared.
 struct DataSource {
-  std::string path;       // folder or file as written; empty when `reference` is given
-  std::string reference;  // name@hash
-  std::string tokenizer;  // "bytes", ...
+  std::string path;                  // folder or file as written; empty when `reference` is given
+  std::string reference;             // name@hash
+  std::string tokenizer;             // "bytes", ...
   std::vector<std::string> include;  // file name patterns, e.g. "*.py"
   std::int64_t max_bytes = 0;        // 0: everything
   double validation_fraction = 0.05;
@@ -44,8 +44,8 @@ struct ParsedSweep {
   std::vector<Estimate> estimates;  // one a run
 };
 
-// Gives the prepared dataset (and its vocabulary size) for the file's data section. Parsing for validation alone may bind a
-// pretended one.
+// Gives the prepared dataset (and its vocabulary size) for the file's data section. Parsing for validation alone may
+// bind a pretended one.
 struct BoundDataset {
   domain::DatasetRef ref;
   std::int64_t vocab_size = 256;

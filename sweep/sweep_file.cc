@@ -39,14 +39,13 @@ bool IsReference(const std::string& text) {
   const std::size_t at = text.rfind('@');
   if (at == std::string::npos || at == 0) return false;
   const std::string hash = text.substr(at + 1);
-  return hash.size() == kHashDigits && std::all_of(hash.begin(), hash.end(), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
+  return hash.size() == kHashDigits &&
+         std::all_of(hash.begin(), hash.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 const std::vector<std::string>& Sections() {
-  static const std::vector<std::string> names = {"name", "priority", "max_concurrent_runs", "data", "variants",
-                                                 "axes", "exclude",  "when"};
+  static const std::vector<std::string> names = {
+      "name", "priority", "max_concurrent_runs", "data", "variants", "axes", "exclude", "when"};
   return names;
 }
 
@@ -95,8 +94,9 @@ class FileReader {
     }
     const YamlNode& list = *section->value;
     if (!list.IsList() || list.items.empty()) {
-      Bad(list.place, "variants", StrCat("must be a list of variants with at least one; is ",
-                                         list.IsList() ? "an empty list" : DescribeNode(list)));
+      Bad(list.place, "variants",
+          StrCat("must be a list of variants with at least one; is ",
+                 list.IsList() ? "an empty list" : DescribeNode(list)));
       return;
     }
     if (list.items.size() > kMaxVariants) {
@@ -119,7 +119,8 @@ class FileReader {
       std::vector<Setting> own = settings_.Read(node, StrCat(where, "."), {"name", "preset"});
       variant.settings.insert(variant.settings.end(), own.begin(), own.end());
     } else {
-      Bad(node.place, where, StrCat("must be a preset's name or a map with name, preset and settings; is ", DescribeNode(node)));
+      Bad(node.place, where,
+          StrCat("must be a preset's name or a map with name, preset and settings; is ", DescribeNode(node)));
       return;
     }
     if (variant.name.empty()) return;
@@ -166,8 +167,9 @@ class FileReader {
     if (preset != nullptr) return preset;
     std::vector<std::string> names;
     for (const Preset& known : Presets()) names.push_back(known.name);
-    Bad(node.place, where, StrCat("must be one of the presets: ", absl::StrJoin(names, ", "), "; is ", DescribeNode(node),
-                                  node.IsScalar() ? DidYouMean(node.text, names) : ""));
+    Bad(node.place, where,
+        StrCat("must be one of the presets: ", absl::StrJoin(names, ", "), "; is ", DescribeNode(node),
+               node.IsScalar() ? DidYouMean(node.text, names) : ""));
     return nullptr;
   }
 
@@ -180,7 +182,8 @@ class FileReader {
     if (section == nullptr || section->value->kind == YamlNode::Kind::kNull) return;
     file_->axes_place = section->place;
     if (!section->value->IsMap()) {
-      Bad(section->value->place, "axes", StrCat("must be a map from fields to lists of values; is ", DescribeNode(*section->value)));
+      Bad(section->value->place, "axes",
+          StrCat("must be a map from fields to lists of values; is ", DescribeNode(*section->value)));
       return;
     }
     if (section->value->entries.size() > kMaxAxes) {
@@ -198,13 +201,15 @@ class FileReader {
     if (field == nullptr) {
       std::vector<std::string> names;
       for (const auto& known : DraftFields()) names.push_back(known.name);
-      Bad(entry.place, where, StrCat("must be a dotted field such as train.lr, train.seed or model.n_layer", DidYouMean(entry.key, names)));
+      Bad(entry.place, where,
+          StrCat("must be a dotted field such as train.lr, train.seed or model.n_layer", DidYouMean(entry.key, names)));
       return;
     }
     const YamlNode& list = *entry.value;
     if (!list.IsList() || list.items.empty() || list.items.size() > kMaxAxisValues) {
-      Bad(list.place, where, StrCat("must be a list of 1 to ", kMaxAxisValues, " values; is ",
-                                    list.IsList() ? StrCat("a list of ", list.items.size()) : DescribeNode(list)));
+      Bad(list.place, where,
+          StrCat("must be a list of 1 to ", kMaxAxisValues, " values; is ",
+                 list.IsList() ? StrCat("a list of ", list.items.size()) : DescribeNode(list)));
       return;
     }
     Axis axis{field->name, "", entry.place, {}, {}};
@@ -213,7 +218,8 @@ class FileReader {
       const YamlNode& item = *list.items[i];
       std::string why;
       const auto value = ReadValue(item, *field, &why);
-      if (value && !texts.insert(ToText(*value)).second) why = StrCat("the value ", ToText(*value), " is in the list already");
+      if (value && !texts.insert(ToText(*value)).second)
+        why = StrCat("the value ", ToText(*value), " is in the list already");
       if (!why.empty()) {
         Bad(item.place, StrCat(where, "[", i, "]"), why);
         file_->failed.insert(field->name);
@@ -239,7 +245,8 @@ class FileReader {
         const auto same = [&](const Axis& axis) { return axis.field == setting.field && setting.layers.empty(); };
         const auto axis = std::find_if(file_->axes.begin(), file_->axes.end(), same);
         if (axis == file_->axes.end()) continue;
-        Bad(axis->place, StrCat("axes.", axis->field), StrCat("the variant ", variant.name, " sets this field too (line ", setting.place.line, ")"));
+        Bad(axis->place, StrCat("axes.", axis->field),
+            StrCat("the variant ", variant.name, " sets this field too (line ", setting.place.line, ")"));
       }
     }
   }
@@ -299,9 +306,11 @@ class FileReader {
     if (std::find(known.begin(), known.end(), text) == known.end()) {
       constexpr std::size_t kShown = 20;
       const bool many = known.size() > kShown;
-      const std::vector<std::string> shown(known.begin(), known.begin() + static_cast<std::ptrdiff_t>(std::min(kShown, known.size())));
-      Bad(item.place, where, StrCat("must be one of: ", absl::StrJoin(shown, ", "), many ? ", ..." : "", "; is ", DescribeNode(item),
-                                    DidYouMean(text, shown)));
+      const std::vector<std::string> shown(known.begin(),
+                                           known.begin() + static_cast<std::ptrdiff_t>(std::min(kShown, known.size())));
+      Bad(item.place, where,
+          StrCat("must be one of: ", absl::StrJoin(shown, ", "), many ? ", ..." : "", "; is ", DescribeNode(item),
+                 DidYouMean(text, shown)));
       return;
     }
     condition->values.insert(text);
@@ -318,7 +327,8 @@ void CheckData(const YamlNode& section, ProblemList* problems, const DataSource&
   const bool path = section.Find("path") != nullptr;
   const YamlEntry* dataset = section.Find("dataset");
   if (path == (dataset != nullptr)) {
-    problems->Add(section.place, "data", path ? "only one of path and dataset may be given" : "one of path and dataset must be given");
+    problems->Add(section.place, "data",
+                  path ? "only one of path and dataset may be given" : "one of path and dataset must be given");
     return;
   }
   if (path && data.path.empty() && section.Find("path")->value->IsScalar()) {
@@ -330,7 +340,8 @@ void CheckData(const YamlNode& section, ProblemList* problems, const DataSource&
   }
   for (const std::string name : {"tokenizer", "include", "max_bytes", "validation_fraction"}) {
     const YamlEntry* entry = section.Find(name);
-    if (entry != nullptr) problems->Add(entry->place, StrCat("data.", name), "goes with path; a dataset is prepared already");
+    if (entry != nullptr)
+      problems->Add(entry->place, StrCat("data.", name), "goes with path; a dataset is prepared already");
   }
 }
 
@@ -356,7 +367,8 @@ const std::vector<Field<DataSource>>& DataFields() {
            "bytes, sentencepiece:bpe:<size> or sentencepiece:unigram:<size> (trained on the data)."),
       Texts("include", &DataSource::include, "File name patterns, such as \"*.py\"; none: every file that is text."),
       Integer("max_bytes", &DataSource::max_bytes, Between(0, 9e15), "Text to use, in name order; 0: all."),
-      Number("validation_fraction", &DataSource::validation_fraction, FromTo(0, 1), "Share of documents held out, by their hash."),
+      Number("validation_fraction", &DataSource::validation_fraction, FromTo(0, 1),
+             "Share of documents held out, by their hash."),
   };
   return fields;
 }
@@ -378,15 +390,17 @@ void ReadDataSection(const YamlNode& root, ProblemList* problems, DataSource* da
     const std::string path = StrCat("data.", entry.key);
     std::string why;
     if (field == nullptr) {
-      problems->Add(entry.place, path, StrCat("unknown field; known: ", absl::StrJoin(NamesOf(DataFields()), ", "),
-                                              DidYouMean(entry.key, NamesOf(DataFields()))));
+      problems->Add(entry.place, path,
+                    StrCat("unknown field; known: ", absl::StrJoin(NamesOf(DataFields()), ", "),
+                           DidYouMean(entry.key, NamesOf(DataFields()))));
     } else if (const auto value = ReadValue(*entry.value, *field, &why)) {
       field->set(*data, *value);
     } else {
       problems->Add(entry.value->place, path, why);
     }
   }
-  const YamlEntry* source = section->value->Find("path") != nullptr ? section->value->Find("path") : section->value->Find("dataset");
+  const YamlEntry* source =
+      section->value->Find("path") != nullptr ? section->value->Find("path") : section->value->Find("dataset");
   data->line = source == nullptr ? section->place.line : source->value->place.line;
   CheckData(*section->value, problems, *data);
 }

@@ -39,7 +39,8 @@ class TreeBuilder : public YAML::EventHandler {
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     Leaf({.kind = YamlNode::Kind::kNull, .place = ToPlace(mark)}, anchor);
   }
-  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& value) override {
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                const std::string& value) override {
     const bool quoted = tag == "!";
     const bool null = !quoted && (value.empty() || value == "~" || value == "null");
     Leaf({.kind = null ? YamlNode::Kind::kNull : YamlNode::Kind::kScalar,
@@ -61,11 +62,13 @@ class TreeBuilder : public YAML::EventHandler {
       Attach(found->second);
     }
   }
-  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value) override {
     Open(YamlNode::Kind::kList, ToPlace(mark), anchor);
   }
   void OnSequenceEnd() override { Close(); }
-  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value) override {
     Open(YamlNode::Kind::kMap, ToPlace(mark), anchor);
   }
   void OnMapEnd() override { Close(); }
@@ -81,7 +84,8 @@ class TreeBuilder : public YAML::EventHandler {
 
   void Count(std::size_t nodes, Place place) {
     count_ += nodes;
-    if (count_ > kMaxNodes) throw Refused{place, StrCat("more than ", kMaxNodes, " values (aliases count as what they stand for)")};
+    if (count_ > kMaxNodes)
+      throw Refused{place, StrCat("more than ", kMaxNodes, " values (aliases count as what they stand for)")};
   }
   void Leaf(YamlNode node, YAML::anchor_t anchor) {
     Count(1, node.place);
@@ -173,7 +177,9 @@ std::optional<std::string> WithoutUnderscores(const std::string& text) {
       plain += text[i];
       continue;
     }
-    const auto digit = [&](std::size_t at) { return at < text.size() && std::isdigit(static_cast<unsigned char>(text[at])); };
+    const auto digit = [&](std::size_t at) {
+      return at < text.size() && std::isdigit(static_cast<unsigned char>(text[at]));
+    };
     if (i == 0 || !digit(i - 1) || !digit(i + 1)) return std::nullopt;
   }
   if (plain.starts_with('+')) plain.erase(0, 1);
@@ -194,7 +200,8 @@ std::optional<Number> ReadWhole(const std::string& text) {
 std::optional<std::int64_t> ReadInteger(const std::string& text) {
   if (const auto integer = ReadWhole<std::int64_t>(text)) return integer;
   const auto number = ReadWhole<double>(text);
-  if (!number || !std::isfinite(*number) || *number != std::floor(*number) || std::abs(*number) > 9e15) return std::nullopt;
+  if (!number || !std::isfinite(*number) || *number != std::floor(*number) || std::abs(*number) > 9e15)
+    return std::nullopt;
   return static_cast<std::int64_t>(*number);
 }
 
@@ -215,7 +222,8 @@ std::optional<Value> ReadScalar(const YamlNode& node, FieldKind kind) {
     case FieldKind::kNumber:
       if (const auto number = ReadWhole<double>(node.text)) return Value(*number);
       return std::nullopt;
-    default: return Value(node.text);
+    default:
+      return Value(node.text);
   }
 }
 
@@ -233,7 +241,8 @@ std::optional<Value> ReadTexts(const YamlNode& node) {
 }  // namespace
 
 const YamlEntry* YamlNode::Find(std::string_view key) const {
-  const auto found = std::find_if(entries.begin(), entries.end(), [&](const YamlEntry& entry) { return entry.key == key; });
+  const auto found =
+      std::find_if(entries.begin(), entries.end(), [&](const YamlEntry& entry) { return entry.key == key; });
   return found == entries.end() ? nullptr : &*found;
 }
 
@@ -262,10 +271,14 @@ YamlPointer ParseYaml(std::string_view text, ProblemList* problems) {
 
 std::string DescribeNode(const YamlNode& node) {
   switch (node.kind) {
-    case YamlNode::Kind::kNull: return "empty";
-    case YamlNode::Kind::kList: return "a list";
-    case YamlNode::Kind::kMap: return "a map";
-    case YamlNode::Kind::kScalar: break;
+    case YamlNode::Kind::kNull:
+      return "empty";
+    case YamlNode::Kind::kList:
+      return "a list";
+    case YamlNode::Kind::kMap:
+      return "a map";
+    case YamlNode::Kind::kScalar:
+      break;
   }
   constexpr std::size_t kShownBytes = 60;
   const std::string shown = node.text.size() > kShownBytes ? node.text.substr(0, kShownBytes) + "..." : node.text;

@@ -38,7 +38,8 @@ struct YamlNode {
   const YamlEntry* Find(std::string_view key) const;
 };
 
-// The one document of the text; null after a problem with the syntax, a duplicate key or a limit. Merge keys (`<<`) are resolved.
+// The one document of the text; null after a problem with the syntax, a duplicate key or a limit. Merge keys (`<<`) are
+// resolved.
 YamlPointer ParseYaml(std::string_view text, ProblemList* problems);
 
 // "a list", "a map", "the text \"x\"".

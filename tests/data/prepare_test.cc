@@ -108,10 +108,12 @@ TEST_F(PrepareTest, SaysWhatIsWrongWithASource) {
   Write("empty", "");
   const auto empty = Prepare(options_, root());
   EXPECT_EQ(empty.status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(empty.status().message()), HasSubstr("no text in " + options_.source + ": 2 files, 1 of them binary"));
+  EXPECT_THAT(std::string(empty.status().message()),
+              HasSubstr("no text in " + options_.source + ": 2 files, 1 of them binary"));
   EXPECT_TRUE(fs::is_empty(root()));
   options_.tokenizer = "words";
-  EXPECT_THAT(std::string(Prepare(options_, root()).status().message()), HasSubstr("known: bytes, sentencepiece:bpe:<size>"));
+  EXPECT_THAT(std::string(Prepare(options_, root()).status().message()),
+              HasSubstr("known: bytes, sentencepiece:bpe:<size>"));
 }
 
 TEST_F(PrepareTest, PatternsAndTheByteLimitChooseTheText) {
@@ -179,7 +181,8 @@ TEST_F(PrepareTest, RefusesDamagedAndTruncatedShards) {
 }
 
 TEST_F(PrepareTest, TrainsASentencePieceVocabulary) {
-  const std::vector<std::string> syllables = {"ka", "lo", "mi", "ter", "ven", "sta", "qu", "ip", "ros", "and", "ble", "h\xC3\xA9"};
+  const std::vector<std::string> syllables = {"ka", "lo", "mi",  "ter", "ven", "sta",
+                                              "qu", "ip", "ros", "and", "ble", "h\xC3\xA9"};
   Rng rng(1, 1);
   std::string text;
   for (int i = 0; i < 4000; ++i) {
@@ -198,7 +201,8 @@ TEST_F(PrepareTest, TrainsASentencePieceVocabulary) {
     EXPECT_EQ(Prepare(options_, root())->ref, prepared->ref);
   }
   options_.tokenizer = "sentencepiece:bpe:200000";
-  EXPECT_THAT(std::string(Prepare(options_, root()).status().message()), HasSubstr("cannot train a SentencePiece vocabulary"));
+  EXPECT_THAT(std::string(Prepare(options_, root()).status().message()),
+              HasSubstr("cannot train a SentencePiece vocabulary"));
 }
 
 TEST_F(PrepareTest, FindsTheStandardLibrary) {

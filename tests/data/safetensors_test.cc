@@ -42,7 +42,9 @@ TEST_F(SafetensorsTest, RoundTripsTensorsAndMetadata) {
   const std::vector<float> a = {1, 2, 3};
   const std::vector<std::int64_t> b = {-7};
   const TensorView wide{DType::kI64, {1}, reinterpret_cast<const char*>(b.data()), 8};
-  ASSERT_TRUE(WriteSafetensors(Path("x"), {{"a", View(a, {3, 1})}, {"z", wide}, {"empty", View({}, {0, 4})}}, {{"step", "12"}}).ok());
+  ASSERT_TRUE(
+      WriteSafetensors(Path("x"), {{"a", View(a, {3, 1})}, {"z", wide}, {"empty", View({}, {0, 4})}}, {{"step", "12"}})
+          .ok());
   const auto file = SafetensorsFile::Open(Path("x"));
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_EQ(file->metadata().at("step"), "12");
@@ -78,13 +80,17 @@ TEST_F(SafetensorsTest, NamesTheDamage) {
   EXPECT_EQ(ErrorOf(good, "1234"), "");
   EXPECT_THAT(ErrorOf("[]", ""), HasSubstr("not a JSON object"));
   EXPECT_THAT(ErrorOf(good, "12345"), HasSubstr("belong to no tensor"));
-  EXPECT_THAT(ErrorOf(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", "1234"), HasSubstr("tensor a: its shape"));
-  EXPECT_THAT(ErrorOf(R"({"a":{"dtype":"X9","shape":[1],"data_offsets":[0,4]}})", "1234"), HasSubstr("element type X9"));
+  EXPECT_THAT(ErrorOf(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", "1234"),
+              HasSubstr("tensor a: its shape"));
+  EXPECT_THAT(ErrorOf(R"({"a":{"dtype":"X9","shape":[1],"data_offsets":[0,4]}})", "1234"),
+              HasSubstr("element type X9"));
   EXPECT_THAT(ErrorOf(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}})", "1234"), HasSubstr("bad extent"));
   EXPECT_THAT(ErrorOf(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,4]}})", "1234"),
               HasSubstr("its shape"));
   EXPECT_THAT(ErrorOf(R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},
-                          "b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}})", "123"), HasSubstr("b overlaps"));
+                          "b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}})",
+                      "123"),
+              HasSubstr("b overlaps"));
   EXPECT_THAT(ErrorOf(R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[4,2]}})", "123456"), HasSubstr("lie outside"));
 }
 

@@ -55,7 +55,8 @@ TEST(ReferenceTest, EveryExampleIsASweep) {
 
 TEST(ReferenceTest, TheQuickstartTrainsEightVariants) {
   ParsedSweep sweep;
-  ParseSweep(*ReadFile(kRoot + "/examples/quickstart.yaml"), {{"d", "0123456789abcdef0123456789abcdef"}, 256}, "me", &sweep);
+  ParseSweep(*ReadFile(kRoot + "/examples/quickstart.yaml"), {{"d", "0123456789abcdef0123456789abcdef"}, 256}, "me",
+             &sweep);
   EXPECT_EQ(sweep.spec.runs.size(), 8u);
   EXPECT_EQ(sweep.data.path, "python-stdlib");
   for (const auto& run : sweep.spec.runs) {

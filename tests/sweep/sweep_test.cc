@@ -104,8 +104,10 @@ variants:
   EXPECT_EQ(ConfigOf(sweep, 2).train.batch_size, 4);
   EXPECT_EQ(ConfigOf(sweep, 2).train.warmup_steps, 1);
   EXPECT_THAT(BodyProblems("train: {batch_tokens: 1000}"),
-              ElementsAre(HasSubstr("3:23 train.batch_tokens: must be a multiple of context * accumulation = 128 * 1 = 128, is 1000")));
-  EXPECT_THAT(BodyProblems("train: {steps: 3, tokens: 5}"), ElementsAre(HasSubstr("only one of train.steps, train.tokens")));
+              ElementsAre(HasSubstr(
+                  "3:23 train.batch_tokens: must be a multiple of context * accumulation = 128 * 1 = 128, is 1000")));
+  EXPECT_THAT(BodyProblems("train: {steps: 3, tokens: 5}"),
+              ElementsAre(HasSubstr("only one of train.steps, train.tokens")));
 }
 
 TEST(SweepTest, LayersAreResolvedAgainstTheFlatSettings) {
@@ -145,7 +147,8 @@ axes: {train.lr: [1e-3, 3e-3], train.seed: [1, 2, 3]}
 }
 
 TEST(SweepTest, EveryProblemIsListedInFileOrderWithItsPlace) {
-  EXPECT_THAT(BodyProblems(R"(model:
+  EXPECT_THAT(
+      BodyProblems(R"(model:
   n_layer: 0
   n_head: -4
   norm: layer
@@ -158,54 +161,67 @@ train:
 resources: [1]
 optimiser: adam
 )"),
-              ElementsAre(HasSubstr("4:12 model.n_layer: must be at least 1 and at most 1024, is 0"),
-                          HasSubstr("5:11 model.n_head: must be at least 1 and at most 4096, is -4"),
-                          HasSubstr("6:9 model.norm: must be one of: layernorm, none; is layer"),
-                          HasSubstr("7:3 model.widht: unknown field; known: vocab_size"),
-                          HasSubstr("9:7 train.lr: must be a number, above 0; is fast"),
-                          HasSubstr("10:10 train.steps: must be an integer, at least 1 and at most 1000000000; is the text \"10\""),
-                          HasSubstr("11:10 train.beta1: must be at least 0 and below 1, is 1"),
-                          HasSubstr("12:9 train.clip: must be a number, at least 0; is .nan"),
-                          HasSubstr("13:12 resources: must be a map of fields; is a list"),
-                          HasSubstr("14:1 optimiser: unknown field")));
+      ElementsAre(
+          HasSubstr("4:12 model.n_layer: must be at least 1 and at most 1024, is 0"),
+          HasSubstr("5:11 model.n_head: must be at least 1 and at most 4096, is -4"),
+          HasSubstr("6:9 model.norm: must be one of: layernorm, none; is layer"),
+          HasSubstr("7:3 model.widht: unknown field; known: vocab_size"),
+          HasSubstr("9:7 train.lr: must be a number, above 0; is fast"),
+          HasSubstr("10:10 train.steps: must be an integer, at least 1 and at most 1000000000; is the text \"10\""),
+          HasSubstr("11:10 train.beta1: must be at least 0 and below 1, is 1"),
+          HasSubstr("12:9 train.clip: must be a number, at least 0; is .nan"),
+          HasSubstr("13:12 resources: must be a map of fields; is a list"),
+          HasSubstr("14:1 optimiser: unknown field")));
 }
 
 TEST(SweepTest, ChecksAcrossFields) {
-  EXPECT_THAT(BodyProblems("model: {n_embd: 64, n_head: 5}"), ElementsAre("3:29 model.n_head: must divide n_embd: n_head is 5, n_embd is 64"));
-  EXPECT_THAT(BodyProblems("model: {n_positions: 32}\ntrain: {context: 64}"), ElementsAre(HasSubstr("3:22 model.n_positions: must be at least train.context")));
+  EXPECT_THAT(BodyProblems("model: {n_embd: 64, n_head: 5}"),
+              ElementsAre("3:29 model.n_head: must divide n_embd: n_head is 5, n_embd is 64"));
+  EXPECT_THAT(BodyProblems("model: {n_positions: 32}\ntrain: {context: 64}"),
+              ElementsAre(HasSubstr("3:22 model.n_positions: must be at least train.context")));
   EXPECT_THAT(BodyProblems("train: {batch_size: 9}\nresources: {ranks_per_machine: 2}"),
               ElementsAre(HasSubstr("3:21 train.batch_size: batch_size 9 must be a multiple of the gang's 2 ranks")));
-  EXPECT_THAT(BodyProblems("model: {vocab_size: 100}"), ElementsAre(HasSubstr("must be at least 256, the vocabulary of the data")));
+  EXPECT_THAT(BodyProblems("model: {vocab_size: 100}"),
+              ElementsAre(HasSubstr("must be at least 256, the vocabulary of the data")));
   EXPECT_THAT(BodyProblems("train: {steps: 5, warmup_steps: 6}"), ElementsAre(HasSubstr("3:33 train.warmup_steps")));
-  EXPECT_THAT(BodyProblems("model: {reparam: weight_norm}"), ElementsAre(HasSubstr("reparam is set but reparam_targets is empty")));
-  EXPECT_THAT(BodyProblems("train: {lerning_rate: 1}"), ElementsAre(HasSubstr("3:9 train.lerning_rate: unknown field; known: steps")));
+  EXPECT_THAT(BodyProblems("model: {reparam: weight_norm}"),
+              ElementsAre(HasSubstr("reparam is set but reparam_targets is empty")));
+  EXPECT_THAT(BodyProblems("train: {lerning_rate: 1}"),
+              ElementsAre(HasSubstr("3:9 train.lerning_rate: unknown field; known: steps")));
   EXPECT_THAT(BodyProblems("train: {batchsize: 1}"), ElementsAre(HasSubstr("unknown field; did you mean batch_size?")));
 }
 
 TEST(SweepTest, VariantsAndAxesAreChecked) {
-  EXPECT_THAT(BodyProblems("variants: [SM, SM]"), ElementsAre(HasSubstr("3:16 variants[1].name: the name SM is taken; first in line 3")));
+  EXPECT_THAT(BodyProblems("variants: [SM, SM]"),
+              ElementsAre(HasSubstr("3:16 variants[1].name: the name SM is taken; first in line 3")));
   EXPECT_THAT(BodyProblems("variants: []"), ElementsAre(HasSubstr("must be a list of variants with at least one")));
   EXPECT_THAT(BodyProblems("variants: [SM+LN+Q]"), ElementsAre(HasSubstr("did you mean SM+LN+G?")));
-  EXPECT_THAT(BodyProblems("variants: [{model: {bias: qk}}]"), ElementsAre(HasSubstr("3:12 variants[0].name: is missing")));
-  EXPECT_THAT(BodyProblems("variants: [{name: a}, {name: b, model: {n_head: 5}}]"), ElementsAre(HasSubstr("3:49 model.n_head: must divide")));
-  EXPECT_THAT(BodyProblems("variants: [{name: a}, {name: b}]"), ElementsAre(HasSubstr("the runs a and b have the same configuration")));
+  EXPECT_THAT(BodyProblems("variants: [{model: {bias: qk}}]"),
+              ElementsAre(HasSubstr("3:12 variants[0].name: is missing")));
+  EXPECT_THAT(BodyProblems("variants: [{name: a}, {name: b, model: {n_head: 5}}]"),
+              ElementsAre(HasSubstr("3:49 model.n_head: must divide")));
+  EXPECT_THAT(BodyProblems("variants: [{name: a}, {name: b}]"),
+              ElementsAre(HasSubstr("the runs a and b have the same configuration")));
   EXPECT_THAT(BodyProblems("variants: [{name: a, train: {lr: 0.1}}]\naxes: {train.lr: [0.1, 0.2]}"),
               ElementsAre(HasSubstr("4:8 axes.train.lr: the variant a sets this field too (line 3)")));
-  EXPECT_THAT(BodyProblems("axes: {train.lr: [], train.seed: [1, 1, x], lr: [1]}"),
-              ElementsAre(HasSubstr("axes.train.lr: must be a list of 1 to 10000 values"),
-                          HasSubstr("axes.train.seed[1]: the value 1 is in the list already"),
-                          HasSubstr("axes.train.seed[2]: must be an integer"), HasSubstr("axes.lr: must be a dotted field")));
+  EXPECT_THAT(
+      BodyProblems("axes: {train.lr: [], train.seed: [1, 1, x], lr: [1]}"),
+      ElementsAre(HasSubstr("axes.train.lr: must be a list of 1 to 10000 values"),
+                  HasSubstr("axes.train.seed[1]: the value 1 is in the list already"),
+                  HasSubstr("axes.train.seed[2]: must be an integer"), HasSubstr("axes.lr: must be a dotted field")));
   const auto numbers = [](int count) {
     std::string text = "0";
     for (int i = 1; i < count; ++i) StrAppend(&text, ", ", i);
     return text;
   };
-  EXPECT_THAT(BodyProblems(StrCat("variants: [SM, SM+G]\naxes: {train.seed: [", numbers(101), "], retries.max_failures: [", numbers(100), "]}")),
+  EXPECT_THAT(BodyProblems(StrCat("variants: [SM, SM+G]\naxes: {train.seed: [", numbers(101),
+                                  "], retries.max_failures: [", numbers(100), "]}")),
               ElementsAre(HasSubstr("4:1 axes: variants times axes give 20200 runs, more than 10000")));
 }
 
 TEST(SweepTest, AVariantNamedLikeAPresetIsThatPreset) {
-  const ParsedSweep sweep = Parse("variants:\n  - {name: SM+R, train: {lr: 0.1}}\n  - {name: SM, preset: none}\n  - {preset: SM+LN}\n");
+  const ParsedSweep sweep =
+      Parse("variants:\n  - {name: SM+R, train: {lr: 0.1}}\n  - {name: SM, preset: none}\n  - {preset: SM+LN}\n");
   EXPECT_EQ(ConfigOf(sweep, 0).model.layer.activation, domain::Activation::kRelu);
   EXPECT_EQ(ConfigOf(sweep, 0).model.layer.norm, domain::Norm::kNone);
   EXPECT_EQ(ConfigOf(sweep, 1).model.layer.norm, domain::Norm::kLayerNorm);
@@ -221,13 +237,16 @@ TEST(SweepTest, ThePapersProposalAsAPreset) {
   EXPECT_EQ(model.reg_lambda, 0.16);
   const domain::ModelConfig spectral = ConfigOf(Parse("variants: [SM+SN(QK+FFN)]"), 0).model;
   EXPECT_EQ(spectral.layer.reparam, domain::Reparam::kSpectralNorm);
-  EXPECT_EQ(spectral.layer.reparam_targets, (std::set{domain::LinearName::kQ, domain::LinearName::kK, domain::LinearName::kFfnIn,
-                                                      domain::LinearName::kFfnOut}));
+  EXPECT_EQ(spectral.layer.reparam_targets, (std::set{domain::LinearName::kQ, domain::LinearName::kK,
+                                                      domain::LinearName::kFfnIn, domain::LinearName::kFfnOut}));
 }
 
 TEST(SweepTest, DataSection) {
   DataSource source;
-  EXPECT_TRUE(ParseDataSource("name: s\ndata:\n  path: python-stdlib\n  include: '*.py'\n  max_bytes: 4_000_000\nmodel: {bad: 1}\n", &source).empty());
+  EXPECT_TRUE(ParseDataSource(
+                  "name: s\ndata:\n  path: python-stdlib\n  include: '*.py'\n  max_bytes: 4_000_000\nmodel: {bad: 1}\n",
+                  &source)
+                  .empty());
   EXPECT_EQ(source.path, "python-stdlib");
   EXPECT_EQ(source.tokenizer, "bytes");
   EXPECT_THAT(source.include, ElementsAre("*.py"));
@@ -238,8 +257,9 @@ TEST(SweepTest, DataSection) {
   EXPECT_THAT(ProblemsOf("name: s\n"), ElementsAre(HasSubstr("1:1 data: is missing")));
   EXPECT_THAT(ProblemsOf("data: {path: a, dataset: b}"),
               ElementsAre(HasSubstr("name: is missing"), HasSubstr("only one of path and dataset")));
-  EXPECT_THAT(ProblemsOf("name: s\ndata: {dataset: b, max_bytes: 1}"),
-              ElementsAre(HasSubstr("2:17 data.dataset: must be name@hash"), HasSubstr("2:20 data.max_bytes: goes with path")));
+  EXPECT_THAT(
+      ProblemsOf("name: s\ndata: {dataset: b, max_bytes: 1}"),
+      ElementsAre(HasSubstr("2:17 data.dataset: must be name@hash"), HasSubstr("2:20 data.max_bytes: goes with path")));
   EXPECT_THAT(ProblemsOf("name: s\ndata: {path: '', max_bytes: -1}"),
               ElementsAre(HasSubstr("data.path: must not be empty"), HasSubstr("data.max_bytes: must be at least 0")));
 }
@@ -250,7 +270,8 @@ TEST(SweepTest, HealthCanBeSwitchedOff) {
   const domain::HealthRules rules = Parse("health: {collapse: off}\nretries: {max_failures: 0}").spec.runs[0].health;
   EXPECT_FALSE(rules.collapse.enabled);
   EXPECT_TRUE(rules.non_finite.enabled);
-  EXPECT_THAT(BodyProblems("health: {collapse: sometimes}"), ElementsAre(HasSubstr("must be on, off or a map of fields; is sometimes")));
+  EXPECT_THAT(BodyProblems("health: {collapse: sometimes}"),
+              ElementsAre(HasSubstr("must be on, off or a map of fields; is sometimes")));
 }
 
 TEST(SweepTest, SyntaxErrorsHaveAPlace) {
@@ -258,7 +279,8 @@ TEST(SweepTest, SyntaxErrorsHaveAPlace) {
   EXPECT_THAT(ProblemsOf("- a\n"), ElementsAre(HasSubstr("a sweep file is a map of sections; this is a list")));
   EXPECT_THAT(ProblemsOf("name: s\n  data: x\n"), ElementsAre(HasSubstr("2:7 : not YAML")));
   EXPECT_THAT(ProblemsOf("name: [s\n"), ElementsAre(HasSubstr("not YAML")));
-  EXPECT_THAT(ProblemsOf("name: s\nname: t\ndata: {path: x}"), ElementsAre(HasSubstr("2:1 name: is given twice; first in line 1")));
+  EXPECT_THAT(ProblemsOf("name: s\nname: t\ndata: {path: x}"),
+              ElementsAre(HasSubstr("2:1 name: is given twice; first in line 1")));
   EXPECT_THAT(ProblemsOf("name: s\n---\nname: t\n"), ElementsAre(HasSubstr("holds one document")));
   EXPECT_THAT(ProblemsOf("name: *nowhere\n"), ElementsAre(HasSubstr("not YAML")));
   EXPECT_THAT(ProblemsOf("{[a, b]: c}\n"), ElementsAre(HasSubstr("a key must be a plain text")));
