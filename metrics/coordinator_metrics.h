@@ -19,7 +19,7 @@ class CoordinatorMetrics {
   virtual int port() const = 0;
 
   virtual void SetRunsInState(const std::string& state, std::int64_t runs) = 0;
-  // "live", "draining" or "silent".
+  // "live", "draining", "away" (disconnected, its lease runs) or "silent".
   virtual void SetWorkersInState(const std::string& state, std::int64_t workers) = 0;
   virtual void SetSlots(std::int64_t total, std::int64_t used) = 0;
   // One transaction with `facts` facts.

@@ -97,8 +97,8 @@ absl::StatusOr<std::unique_ptr<prometheus::Exposer>> Bind(const std::string& add
   try {
     return std::make_unique<prometheus::Exposer>(address);
   } catch (const std::exception& error) {
-    return absl::UnavailableError(
-        StrCat("cannot serve metrics on ", address, ": the address is in use or not of this machine (", error.what(), ")"));
+    return absl::UnavailableError(StrCat("cannot serve metrics on ", address,
+                                         ": the address is in use or not of this machine (", error.what(), ")"));
   }
 }
 

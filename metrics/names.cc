@@ -15,11 +15,12 @@ using enum Process;
 constexpr std::string_view kRunStates[] = {"queued",    "starting", "running", "paused", "stopping",
                                            "succeeded", "halted",   "pruned",  "failed", "cancelled"};
 constexpr std::string_view kFinalStates[] = {"succeeded", "halted", "pruned", "failed", "cancelled"};
-constexpr std::string_view kWorkerStates[] = {"live", "draining", "silent"};
+constexpr std::string_view kWorkerStates[] = {"live", "draining", "away", "silent"};
 constexpr std::string_view kHaltReasons[] = {"collapse", "overload", "divergence", "non_finite", "plateau"};
-constexpr std::string_view kEventKinds[] = {
-    "submit_sweep",    "act_on_run",    "retry_run",            "worker_joined",   "worker_heartbeat", "worker_disconnected",
-    "attempt_started", "attempt_ended", "checkpoint_published", "verdict_reached", "run_judged",       "tick"};
+constexpr std::string_view kEventKinds[] = {"submit_sweep",    "act_on_run",       "retry_run",
+                                            "worker_joined",   "worker_heartbeat", "worker_disconnected",
+                                            "attempt_started", "attempt_ended",    "checkpoint_published",
+                                            "verdict_reached", "run_judged",       "tick"};
 constexpr std::string_view kLayerStats[] = {"min", "p25", "median", "p75", "max", "mean"};
 constexpr std::string_view kQuarters[] = {"1", "2", "3", "4"};
 
@@ -43,62 +44,244 @@ constexpr Label kReasonLabel[] = {{"reason", "the health rule's reason", kHaltRe
 constexpr Label kLimitLabel[] = {{"limit", "the limit's name in the configuration; appears when first reached", {}}};
 
 constexpr double kCommitBuckets[] = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5};
-constexpr double kDecisionBuckets[] = {0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25};
+constexpr double kDecisionBuckets[] = {0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005,
+                                       0.001,   0.0025,   0.005,   0.01,   0.05,    0.25};
 
 constexpr Metric kTable[] = {
-    {kRunInfo, kWorker, kGauge, "entrain_run_info", "", kInfoLabels,
-     "1 for every run with series here; joins a run's id to what people know it by.", {}},
-    {kRunTargetSteps, kWorker, kGauge, "entrain_run_target_steps", "steps", kRunOnly, "Optimiser steps of the whole run.", {}},
-    {kRunEntropyBound, kWorker, kGauge, "entrain_run_entropy_bound_nats", "nats", kRunOnly,
-     "U = ln(T!)/T, the largest mean entropy that a causal head can reach.", {}},
-    {kHeadEntropy, kWorker, kGauge, "entrain_attention_entropy_nats", "nats", kHeadLabels,
-     "Mean entropy of the head's attention rows at the newest step.", {}},
-    {kHeadEntropyWindowMin, kWorker, kGauge, "entrain_attention_entropy_window_min_nats", "nats", kHeadLabels,
-     "Smallest entropy of the head within the window (60 s by default), so that a scrape does not miss a dip.", {}},
-    {kLayerEntropy, kWorker, kGauge, "entrain_layer_entropy_nats", "nats", kLayerStatLabels,
-     "Head entropies of a layer at the newest step.", {}},
-    {kRunHeads, kWorker, kGauge, "entrain_run_heads", "heads", kQuarterLabels, "Heads by quarter of ln T at the newest step.", {}},
-    {kLayerMaxAbsScore, kWorker, kGauge, "entrain_layer_max_abs_score", "", kLayerLabels,
-     "Largest absolute attention score of the layer at the newest step.", {}},
-    {kLayerTheta, kWorker, kGauge, "entrain_layer_theta", "", kLayerLabels,
-     "Mean threshold theta of the entropy regulariser over the layer's heads; only for regularised runs.", {}},
+    {kRunInfo,
+     kWorker,
+     kGauge,
+     "entrain_run_info",
+     "",
+     kInfoLabels,
+     "1 for every run with series here; joins a run's id to what people know it by.",
+     {}},
+    {kRunTargetSteps,
+     kWorker,
+     kGauge,
+     "entrain_run_target_steps",
+     "steps",
+     kRunOnly,
+     "Optimiser steps of the whole run.",
+     {}},
+    {kRunEntropyBound,
+     kWorker,
+     kGauge,
+     "entrain_run_entropy_bound_nats",
+     "nats",
+     kRunOnly,
+     "U = ln(T!)/T, the largest mean entropy that a causal head can reach.",
+     {}},
+    {kHeadEntropy,
+     kWorker,
+     kGauge,
+     "entrain_attention_entropy_nats",
+     "nats",
+     kHeadLabels,
+     "Mean entropy of the head's attention rows at the newest step.",
+     {}},
+    {kHeadEntropyWindowMin,
+     kWorker,
+     kGauge,
+     "entrain_attention_entropy_window_min_nats",
+     "nats",
+     kHeadLabels,
+     "Smallest entropy of the head within the window (60 s by default), so that a scrape does not miss a dip.",
+     {}},
+    {kLayerEntropy,
+     kWorker,
+     kGauge,
+     "entrain_layer_entropy_nats",
+     "nats",
+     kLayerStatLabels,
+     "Head entropies of a layer at the newest step.",
+     {}},
+    {kRunHeads,
+     kWorker,
+     kGauge,
+     "entrain_run_heads",
+     "heads",
+     kQuarterLabels,
+     "Heads by quarter of ln T at the newest step.",
+     {}},
+    {kLayerMaxAbsScore,
+     kWorker,
+     kGauge,
+     "entrain_layer_max_abs_score",
+     "",
+     kLayerLabels,
+     "Largest absolute attention score of the layer at the newest step.",
+     {}},
+    {kLayerTheta,
+     kWorker,
+     kGauge,
+     "entrain_layer_theta",
+     "",
+     kLayerLabels,
+     "Mean threshold theta of the entropy regulariser over the layer's heads; only for regularised runs.",
+     {}},
     {kRunStep, kWorker, kGauge, "entrain_run_step", "steps", kRunOnly, "Optimiser steps done.", {}},
-    {kRunLoss, kWorker, kGauge, "entrain_run_loss_nats", "nats a token", kRunOnly, "Training cross-entropy of the newest step.", {}},
-    {kRunRegulariser, kWorker, kGauge, "entrain_run_regulariser", "", kRunOnly,
-     "Value of the entropy regulariser at the newest step, not multiplied by lambda.", {}},
-    {kRunGradientNorm, kWorker, kGauge, "entrain_run_gradient_norm", "", kRunOnly, "Global L2 norm of the gradient before clipping.", {}},
-    {kRunLearningRate, kWorker, kGauge, "entrain_run_learning_rate", "", kRunOnly, "Learning rate of the newest step.", {}},
-    {kRunTokens, kWorker, kCounter, "entrain_run_tokens_total", "tokens", kRunOnly,
-     "Tokens trained since the run's first step; flat while a resumed attempt repeats steps.", {}},
-    {kRunTokensPerSecond, kWorker, kGauge, "entrain_run_tokens_per_second", "tokens/s", kRunOnly, "Throughput of the newest step.", {}},
-    {kRunEvalLoss, kWorker, kGauge, "entrain_run_eval_loss_nats", "nats a token", kRunOnly,
-     "Loss of the newest held-out evaluation; perplexity is its exponential.", {}},
-    {kRunEvalStep, kWorker, kGauge, "entrain_run_eval_step", "steps", kRunOnly, "Step of the newest held-out evaluation.", {}},
-    {kRunLastSample, kWorker, kGauge, "entrain_run_last_sample_timestamp_seconds", "Unix seconds", kRunOnly,
-     "When the newest step arrived here.", {}},
+    {kRunLoss,
+     kWorker,
+     kGauge,
+     "entrain_run_loss_nats",
+     "nats a token",
+     kRunOnly,
+     "Training cross-entropy of the newest step.",
+     {}},
+    {kRunRegulariser,
+     kWorker,
+     kGauge,
+     "entrain_run_regulariser",
+     "",
+     kRunOnly,
+     "Value of the entropy regulariser at the newest step, not multiplied by lambda.",
+     {}},
+    {kRunGradientNorm,
+     kWorker,
+     kGauge,
+     "entrain_run_gradient_norm",
+     "",
+     kRunOnly,
+     "Global L2 norm of the gradient before clipping.",
+     {}},
+    {kRunLearningRate,
+     kWorker,
+     kGauge,
+     "entrain_run_learning_rate",
+     "",
+     kRunOnly,
+     "Learning rate of the newest step.",
+     {}},
+    {kRunTokens,
+     kWorker,
+     kCounter,
+     "entrain_run_tokens_total",
+     "tokens",
+     kRunOnly,
+     "Tokens trained since the run's first step; flat while a resumed attempt repeats steps.",
+     {}},
+    {kRunTokensPerSecond,
+     kWorker,
+     kGauge,
+     "entrain_run_tokens_per_second",
+     "tokens/s",
+     kRunOnly,
+     "Throughput of the newest step.",
+     {}},
+    {kRunEvalLoss,
+     kWorker,
+     kGauge,
+     "entrain_run_eval_loss_nats",
+     "nats a token",
+     kRunOnly,
+     "Loss of the newest held-out evaluation; perplexity is its exponential.",
+     {}},
+    {kRunEvalStep,
+     kWorker,
+     kGauge,
+     "entrain_run_eval_step",
+     "steps",
+     kRunOnly,
+     "Step of the newest held-out evaluation.",
+     {}},
+    {kRunLastSample,
+     kWorker,
+     kGauge,
+     "entrain_run_last_sample_timestamp_seconds",
+     "Unix seconds",
+     kRunOnly,
+     "When the newest step arrived here.",
+     {}},
     {kWorkerSlots, kWorker, kGauge, "entrain_worker_slots", "slots", {}, "Slots of this machine.", {}},
     {kWorkerSlotsUsed, kWorker, kGauge, "entrain_worker_slots_used", "slots", {}, "Slots that attempts hold.", {}},
-    {kWorkerCoordinatorConnected, kWorker, kGauge, "entrain_worker_coordinator_connected", "", {},
-     "1 while the control stream to the coordinator is open.", {}},
-    {kWorkerSamplesSent, kWorker, kCounter, "entrain_worker_samples_sent_total", "samples", {},
-     "Samples that the coordinator acknowledged.", {}},
-    {kWorkerLogLinesDropped, kWorker, kCounter, "entrain_worker_log_lines_dropped_total", "lines", {},
-     "Log lines given up so that samples did not wait.", {}},
-    {kWorkerDiskFree, kWorker, kGauge, "entrain_worker_disk_free_bytes", "bytes", {}, "Free space where the attempt folders lie.", {}},
+    {kWorkerCoordinatorConnected,
+     kWorker,
+     kGauge,
+     "entrain_worker_coordinator_connected",
+     "",
+     {},
+     "1 while the control stream to the coordinator is open.",
+     {}},
+    {kWorkerSamplesSent,
+     kWorker,
+     kCounter,
+     "entrain_worker_samples_sent_total",
+     "samples",
+     {},
+     "Samples that the coordinator acknowledged.",
+     {}},
+    {kWorkerLogLinesDropped,
+     kWorker,
+     kCounter,
+     "entrain_worker_log_lines_dropped_total",
+     "lines",
+     {},
+     "Log lines given up so that samples did not wait.",
+     {}},
+    {kWorkerDiskFree,
+     kWorker,
+     kGauge,
+     "entrain_worker_disk_free_bytes",
+     "bytes",
+     {},
+     "Free space where the attempt folders lie.",
+     {}},
     {kRuns, kCoordinator, kGauge, "entrain_runs", "runs", kRunStateLabel, "Runs by state.", {}},
     {kWorkers, kCoordinator, kGauge, "entrain_workers", "workers", kWorkerStateLabel, "Workers by state.", {}},
     {kSlots, kCoordinator, kGauge, "entrain_slots", "slots", {}, "Slots of all workers.", {}},
     {kSlotsUsed, kCoordinator, kGauge, "entrain_slots_used", "slots", {}, "Slots that gangs hold.", {}},
-    {kCommitSeconds, kCoordinator, kHistogram, "entrain_commit_seconds", "seconds", {}, "Time of one journal transaction.", kCommitBuckets},
+    {kCommitSeconds,
+     kCoordinator,
+     kHistogram,
+     "entrain_commit_seconds",
+     "seconds",
+     {},
+     "Time of one journal transaction.",
+     kCommitBuckets},
     {kCommittedFacts, kCoordinator, kCounter, "entrain_committed_facts_total", "facts", {}, "Facts made durable.", {}},
-    {kDecisionSeconds, kCoordinator, kHistogram, "entrain_decision_seconds", "seconds", {}, "Time to decide one batch of events.",
+    {kDecisionSeconds,
+     kCoordinator,
+     kHistogram,
+     "entrain_decision_seconds",
+     "seconds",
+     {},
+     "Time to decide one batch of events.",
      kDecisionBuckets},
     {kEvents, kCoordinator, kCounter, "entrain_events_total", "events", kKindLabel, "Events decided.", {}},
     {kSamplesStored, kCoordinator, kCounter, "entrain_samples_stored_total", "samples", {}, "Samples stored.", {}},
-    {kVerdicts, kCoordinator, kCounter, "entrain_verdicts_total", "verdicts", kReasonLabel, "Verdicts of health rules.", {}},
-    {kRunsFinished, kCoordinator, kCounter, "entrain_runs_finished_total", "runs", kFinalStateLabel, "Runs that reached a final state.", {}},
-    {kLimitsReached, kCoordinator, kCounter, "entrain_limits_reached_total", "times", kLimitLabel, "Times a configured limit was reached.", {}},
-    {kCoordinatorDiskFree, kCoordinator, kGauge, "entrain_coordinator_disk_free_bytes", "bytes", {}, "Free space where the store lies.", {}},
+    {kVerdicts,
+     kCoordinator,
+     kCounter,
+     "entrain_verdicts_total",
+     "verdicts",
+     kReasonLabel,
+     "Verdicts of health rules.",
+     {}},
+    {kRunsFinished,
+     kCoordinator,
+     kCounter,
+     "entrain_runs_finished_total",
+     "runs",
+     kFinalStateLabel,
+     "Runs that reached a final state.",
+     {}},
+    {kLimitsReached,
+     kCoordinator,
+     kCounter,
+     "entrain_limits_reached_total",
+     "times",
+     kLimitLabel,
+     "Times a configured limit was reached.",
+     {}},
+    {kCoordinatorDiskFree,
+     kCoordinator,
+     kGauge,
+     "entrain_coordinator_disk_free_bytes",
+     "bytes",
+     {},
+     "Free space where the store lies.",
+     {}},
 };
 
 constexpr bool TableFollowsEnum() {
@@ -112,9 +295,12 @@ static_assert(TableFollowsEnum(), "a row for every MetricId, in its order");
 
 std::string_view TypeText(MetricType type) {
   switch (type) {
-    case kGauge: return "gauge";
-    case kCounter: return "counter";
-    case kHistogram: return "histogram";
+    case kGauge:
+      return "gauge";
+    case kCounter:
+      return "counter";
+    case kHistogram:
+      return "histogram";
   }
   return "";
 }
@@ -129,8 +315,8 @@ void AppendTable(Process process, std::string* text) {
   StrAppend(text, "| name | type | unit | labels | meaning |\n|---|---|---|---|---|\n");
   for (const Metric& metric : kTable) {
     if (metric.process != process) continue;
-    StrAppend(text, "| `", metric.name, "` | ", TypeText(metric.type), " | ", metric.unit, " | ", LabelsText(metric), " | ",
-              metric.help, " |\n");
+    StrAppend(text, "| `", metric.name, "` | ", TypeText(metric.type), " | ", metric.unit, " | ", LabelsText(metric),
+              " | ", metric.help, " |\n");
   }
 }
 
@@ -156,14 +342,20 @@ void AppendLabels(std::string* text) {
 
 constexpr std::string_view kPreface =
     "# Metrics\n\n"
-    "The worker and the coordinator serve `/metrics` in the Prometheus text format, and `/healthz`, which answers 200 while the\n"
+    "The worker and the coordinator serve `/metrics` in the Prometheus text format, and `/healthz`, which answers 200 "
+    "while the\n"
     "process serves. This page is made from `metrics/names.cc` and a test holds it to that.\n\n"
-    "- Series of a run live on the worker that hosts its rank 0. After the run's end they are in two more scrapes, then they are\n"
+    "- Series of a run live on the worker that hosts its rank 0. After the run's end they are in two more scrapes, "
+    "then they are\n"
     "  gone (at the latest five minutes later). With two Prometheus servers each scrape of either counts.\n"
-    "- Per-head series are bounded: beyond 4096 heads at one time on a worker, further runs have per-layer series only.\n"
-    "- Series appear with the first value they have: before its first step a run has no entropy, rather than an entropy of 0.\n"
-    "- Join what people know a run by: `entrain_attention_entropy_nats * on (run) group_left (variant, label) entrain_run_info`.\n"
-    "- Share of the reachable maximum: `entrain_attention_entropy_nats / on (run) group_left entrain_run_entropy_bound_nats`.\n";
+    "- Per-head series are bounded: beyond 4096 heads at one time on a worker, further runs have per-layer series "
+    "only.\n"
+    "- Series appear with the first value they have: before its first step a run has no entropy, rather than an "
+    "entropy of 0.\n"
+    "- Join what people know a run by: `entrain_attention_entropy_nats * on (run) group_left (variant, label) "
+    "entrain_run_info`.\n"
+    "- Share of the reachable maximum: `entrain_attention_entropy_nats / on (run) group_left "
+    "entrain_run_entropy_bound_nats`.\n";
 
 }  // namespace
 

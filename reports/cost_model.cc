@@ -68,11 +68,16 @@ void CountFfn(const LayerConfig& layer, const Sizes& sizes, Counter* counter) {
   counter->Add(kFfnLinears, tokens * 2 * (width + inner), 1, tokens * 2 * width * inner);
   switch (layer.activation) {
     case Activation::kGelu:
-    case Activation::kGeluNew: counter->Add(kGelu, tokens * inner, 1, tokens * inner); break;
+    case Activation::kGeluNew:
+      counter->Add(kGelu, tokens * inner, 1, tokens * inner);
+      break;
     // A leaky slope multiplies a value whose sign is already known: no further protocol.
     case Activation::kRelu:
-    case Activation::kLeakyRelu: counter->Add(kRelu, tokens * inner, 1, tokens * inner); break;
-    case Activation::kIdentity: break;
+    case Activation::kLeakyRelu:
+      counter->Add(kRelu, tokens * inner, 1, tokens * inner);
+      break;
+    case Activation::kIdentity:
+      break;
   }
 }
 
@@ -100,8 +105,8 @@ std::span<const Coefficient> Coefficients() { return kCoefficients; }
 
 InferenceCost PrivateInferenceCost(const ModelConfig& model, std::int64_t context, const Network& network) {
   ENTRAIN_CHECK(network.bandwidth_bits_per_second > 0);
-  const Sizes sizes{static_cast<double>(context), static_cast<double>(model.n_embd), static_cast<double>(model.InnerWidth()),
-                    static_cast<double>(model.n_head)};
+  const Sizes sizes{static_cast<double>(context), static_cast<double>(model.n_embd),
+                    static_cast<double>(model.InnerWidth()), static_cast<double>(model.n_head)};
   Counter counter;
   for (std::int64_t layer = 0; layer < model.n_layer; ++layer) CountLayer(model.Layer(layer), sizes, &counter);
   const double entries = sizes.tokens * static_cast<double>(model.vocab_size);

@@ -99,7 +99,8 @@ LeaderboardRow MakeRow(const std::vector<Entry>& entries) {
   row.variant = entries.front().run->variant;
   row.axes = AxesText(entries.front().run->axes);
   row.runs = static_cast<std::int64_t>(entries.size());
-  row.completed = std::any_of(entries.begin(), entries.end(), [](const Entry& entry) { return entry.result.completed; });
+  row.completed =
+      std::any_of(entries.begin(), entries.end(), [](const Entry& entry) { return entry.result.completed; });
   const std::vector<Entry> averaged = Averaged(entries, row.completed);
   row.n = static_cast<std::int64_t>(averaged.size());
   row.perplexity_mean = MeanOf(averaged, [](const Entry& entry) { return entry.result.perplexity; });
@@ -120,7 +121,8 @@ LeaderboardRow MakeRow(const std::vector<Entry>& entries) {
 auto Rank(const LeaderboardRow& row) {
   const bool has_perplexity = !std::isnan(row.perplexity_mean);
   const int group = !has_perplexity ? 2 : row.completed ? 0 : 1;
-  return std::make_tuple(group, has_perplexity ? row.perplexity_mean : 0.0, std::cref(row.variant), std::cref(row.axes));
+  return std::make_tuple(group, has_perplexity ? row.perplexity_mean : 0.0, std::cref(row.variant),
+                         std::cref(row.axes));
 }
 
 }  // namespace

@@ -21,7 +21,8 @@ struct Detail {
   std::size_t frames = 0;
 };
 
-// A chart draws every run's curve, so many runs get fewer points each. Bytes: a curve's point is about 14, an entropy 2.7 in base64; a layer's point holds three entropies.
+// A chart draws every run's curve, so many runs get fewer points each. Bytes: a curve's point is about 14, an
+// entropy 2.7 in base64; a layer's point holds three entropies.
 Detail DetailFor(const RunData& run, std::size_t runs, std::size_t run_bytes) {
   const auto points = [](double bytes, double bytes_each, double least, double most) {
     return static_cast<std::size_t>(std::clamp(bytes / bytes_each, least, most));
@@ -29,9 +30,10 @@ Detail DetailFor(const RunData& run, std::size_t runs, std::size_t run_bytes) {
   const auto budget = static_cast<double>(run_bytes);
   const auto layers = static_cast<double>(std::max<std::int64_t>(run.n_layer, 1));
   const auto heads = layers * static_cast<double>(std::max<std::int64_t>(run.n_head, 1));
-  return {.curve_points = points(budget * 0.10, 14.0, 40, std::clamp(24'000.0 / static_cast<double>(runs), 160.0, 500.0)),
-          .layer_points = points(budget * 0.25, layers * 8.0, 12, 240),
-          .frames = points(budget * 0.45, heads * 2.7, 4, 120)};
+  return {
+      .curve_points = points(budget * 0.10, 14.0, 40, std::clamp(24'000.0 / static_cast<double>(runs), 160.0, 500.0)),
+      .layer_points = points(budget * 0.25, layers * 8.0, 12, 240),
+      .frames = points(budget * 0.45, heads * 2.7, 4, 120)};
 }
 
 // Five significant digits: what a figure can show.
@@ -89,7 +91,8 @@ json EvaluationsJson(const RunData& run, std::size_t max_points) {
 }
 
 bool HasHeads(const RunData& run, const domain::EntropySample& sample) {
-  return run.n_layer > 0 && run.n_head > 0 && sample.entropy_nats.size() == static_cast<std::size_t>(run.n_layer * run.n_head);
+  return run.n_layer > 0 && run.n_head > 0 &&
+         sample.entropy_nats.size() == static_cast<std::size_t>(run.n_layer * run.n_head);
 }
 
 std::vector<const domain::EntropySample*> SamplesWithHeads(const RunData& run) {
@@ -194,9 +197,14 @@ json VerdictJson(const domain::Verdict& verdict) {
   if (verdict.reason == domain::HaltReason::kNone) return nullptr;
   json values = json::array();
   for (double value : verdict.values) values.push_back(Number(value));
-  return {{"reason", domain::ToString(verdict.reason)}, {"rule", verdict.rule},     {"step", verdict.step},
-          {"heads", verdict.heads},                     {"steps", verdict.steps},   {"values", values},
-          {"limit", Number(verdict.limit)},             {"text", verdict.explanation}};
+  return {{"reason", domain::ToString(verdict.reason)},
+          {"rule", verdict.rule},
+          {"step", verdict.step},
+          {"heads", verdict.heads},
+          {"steps", verdict.steps},
+          {"values", values},
+          {"limit", Number(verdict.limit)},
+          {"text", verdict.explanation}};
 }
 
 json ResultJson(const RunData& run) {
@@ -268,7 +276,9 @@ json RowJson(const LeaderboardRow& row) {
           {"note", row.note}};
 }
 
-std::string DumpJson(const json& value, int indent) { return value.dump(indent, ' ', false, json::error_handler_t::replace); }
+std::string DumpJson(const json& value, int indent) {
+  return value.dump(indent, ' ', false, json::error_handler_t::replace);
+}
 
 json ReportJson(const SweepData& sweep, std::size_t max_bytes) {
   const std::size_t run_bytes = max_bytes / std::max<std::size_t>(sweep.runs.size(), 1);
