@@ -1,7 +1,28 @@
 // Apply for workers and leases.
+#include <algorithm>
+
 #include "coordinator/core/edit.h"
 
 namespace entrain::core {
+namespace {
+
+// A machine came back with another number of slots. An attempt keeps what it held there, also where slots are gone for now and come
+// back later.
+void Resize(const State& state, Worker* worker) {
+  worker->slots.assign(static_cast<std::size_t>(worker->info.slots), domain::AttemptKey{});
+  for (const auto& [key, attempt] : state.attempts) {
+    if (std::count(attempt->holds.begin(), attempt->holds.end(), worker->info.id) == 0) continue;
+    for (const domain::GangMember& member : attempt->gang.members) {
+      if (member.worker != worker->info.id) continue;
+      for (const std::int32_t slot : member.slots) {
+        if (slot < worker->info.slots) worker->slots[static_cast<std::size_t>(slot)] = key;
+      }
+    }
+  }
+}
+
+}  // namespace
+
 
 void ApplyBody(State* state, const Stamp& stamp, const domain::WorkerRegistered& fact) {
   Worker worker;
@@ -13,8 +34,7 @@ void ApplyBody(State* state, const Stamp& stamp, const domain::WorkerRegistered&
   worker.info = fact.info;
   worker.incarnation = fact.incarnation;
   worker.silent = false;
-  // A machine that came back smaller: who held the slots that are gone holds them no more, and is released with the rest.
-  worker.slots.resize(static_cast<std::size_t>(fact.info.slots));
+  if (worker.slots.size() != static_cast<std::size_t>(fact.info.slots)) Resize(*state, &worker);
   worker.last_heard_ms = stamp.at_ms;
   PutWorker(state, std::move(worker));
 }

@@ -127,7 +127,7 @@ class Queue {
   const PersistentMap<Rank, Request>* Waiting(const QueueClass& queue_class) const;
   const PersistentMap<QueueClass, PersistentMap<Rank, Request>>& classes() const { return classes_; }
   QueueClass ClassOf(const Request& request) const;
-  // How many waiting runs go before this rank; O(classes + answer), stops counting at `limit`.
+  // How many waiting runs of sweeps below their caps go before this rank; O(classes + answer), stops counting at `limit`.
   std::int64_t CountAhead(const Rank& rank, std::int64_t limit) const;
   std::size_t size() const { return size_; }
 

@@ -65,6 +65,8 @@ class Planner {
       machine.kept = true;
       scratch_.fleet.Put(worker, machine);
     }
+    // Its place under its sweep's cap is kept too, or smaller runs of its own sweep would go first for ever.
+    if (kept_) scratch_.queue.CountActive(request.sweep, +1);
   }
 
   Index scratch_;

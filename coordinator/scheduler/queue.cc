@@ -98,6 +98,7 @@ const Request* Queue::First(const QueueClass& queue_class) const {
 std::int64_t Queue::CountAhead(const Rank& rank, std::int64_t limit) const {
   std::int64_t ahead = 0;
   for (const auto& [queue_class, waiting] : classes_) {
+    if (AtCap(queue_class.capped_sweep)) continue;
     for (const auto& [other, request] : waiting) {
       if (!(other < rank)) break;
       if (++ahead >= limit) return ahead;

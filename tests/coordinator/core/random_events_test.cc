@@ -1,0 +1,214 @@
+// Random events, legal and not, against all invariants; then nothing fails any more and every run must end. A failing seed prints
+// the sentence and the number of its event; the same seed gives the same history.
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+
+#include "base/random.h"
+#include "base/strings.h"
+#include "tests/coordinator/core/world.h"
+
+namespace entrain::core {
+namespace {
+
+using domain::AttemptKey;
+
+class RandomEvents {
+ public:
+  explicit RandomEvents(std::uint64_t seed) : rng_(seed, 3), world_(Config(seed)) {}
+
+  World& world() { return world_; }
+  const std::set<std::string>& seen() const { return seen_; }
+
+  void Step() {
+    world_.Advance(static_cast<std::int64_t>(rng_.Below(1'500)));
+    if (rng_.Below(60) == 0) world_.Restart();
+    switch (rng_.Below(17)) {
+      case 0: Submit(); break;
+      case 1:
+      case 2: Join(); break;
+      case 3: Note(world_.Do(domain::WorkerHeartbeat{Worker(), rng_.Below(8) == 0})); break;
+      case 4:
+      case 5: HeartbeatMost(); break;
+      case 6: Note(world_.Do(domain::WorkerDisconnected{Worker(), rng_.Below(10)})); break;
+      case 7: Act(); break;
+      case 8: Note(world_.Do(domain::RetryRun{1, AnyRun(), "bob"})); break;
+      case 9: Verdict(); break;
+      case 10: Judged(); break;
+      case 11: Note(world_.Do(domain::Tick{})); break;
+      case 12: Checkpoint(); break;
+      case 13:
+      case 14: Started(); break;
+      default: Ended(); break;
+    }
+  }
+
+ private:
+  static CoreConfig Config(std::uint64_t seed) {
+    CoreConfig config;
+    config.lease_ms = 8'000;
+    config.backoff_ms = seed % 2 == 0 ? 0 : 500;
+    config.max_backoff_ms = 4'000;
+    config.max_placements_per_event = seed % 3 == 0 ? 1000 : 64;
+    config.max_history = 10;
+    config.max_attempts_kept = 6;
+    config.max_checkpoints_kept = 3;
+    return config;
+  }
+
+  void Note(const std::vector<domain::Effect>& effects) {
+    for (const auto& [id, run] : world_.state().runs) seen_.insert(std::string(ToString(run->state)));
+    for (const domain::Effect& effect : effects) {
+      // The same launch may be sent again, but never with another gang.
+      if (const auto* launch = std::get_if<domain::LaunchAttempt>(&effect)) {
+        const auto [at, is_new] = launched_.emplace(launch->key, launch->gang);
+        EXPECT_TRUE(is_new || at->second == launch->gang) << launch->key.ToString();
+      }
+    }
+  }
+
+  WorkerId Worker() { return WorkerId(StrCat("w", rng_.Below(5))); }
+
+  RunId AnyRun() {
+    const auto& runs = world_.state().runs;
+    if (runs.empty() || rng_.Below(40) == 0) return RunId("r-unknown");
+    auto at = runs.begin();
+    for (std::uint64_t skip = rng_.Below(runs.size()); skip > 0; --skip) ++at;
+    return at->first;
+  }
+
+  // Mostly an attempt that is open, with its head; sometimes any.
+  std::pair<WorkerId, AttemptKey> AnyAttempt() {
+    const auto& attempts = world_.state().attempts;
+    if (!attempts.empty() && rng_.Below(6) != 0) {
+      auto at = attempts.begin();
+      for (std::uint64_t skip = rng_.Below(attempts.size()); skip > 0; --skip) ++at;
+      const auto& members = at->second->gang.members;
+      return {rng_.Below(5) == 0 ? members.back().worker : members.front().worker, at->first};
+    }
+    return {Worker(), {AnyRun(), static_cast<AttemptNumber>(rng_.Below(5))}};
+  }
+
+  void Submit() {
+    if (world_.state().runs.size() > 25) return;
+    domain::SubmitSweep submit;
+    submit.request = 1;
+    submit.proposed_id = SweepId(StrCat("s", rng_.Below(12)));
+    submit.idempotency_key = StrCat("key", rng_.Below(10));
+    submit.spec.owner = "ann";
+    submit.spec.priority = static_cast<std::int64_t>(rng_.Below(3));
+    submit.spec.max_concurrent_runs = static_cast<std::int64_t>(rng_.Below(3));
+    const std::uint64_t runs = rng_.Below(5);
+    for (std::uint64_t i = 0; i < runs; ++i) {
+      submit.spec.runs.push_back(MakeRunSpec(StrCat("x", i), 1 + static_cast<std::int64_t>(rng_.Below(3)),
+                                             1 + static_cast<std::int64_t>(rng_.Below(3)), 100, static_cast<std::int64_t>(rng_.Below(3))));
+    }
+    Note(world_.Do(submit));
+  }
+
+  void Join() {
+    const WorkerId worker = Worker();
+    domain::WorkerJoined joined;
+    // Now and then a machine comes back with another number of slots.
+    const auto slots = static_cast<std::int32_t>(rng_.Below(30) == 0 ? rng_.Below(5) : 1 + worker.value().back() % 4);
+    joined.info = MakeWorkerInfo(worker.value(), slots);
+    joined.incarnation = rng_.Below(10) == 0 ? rng_.Below(5) : world_.NextIncarnation(worker);
+    for (const auto& [key, attempt] : world_.state().attempts) {
+      for (const domain::GangMember& member : attempt->gang.members) {
+        if (member.worker == worker && rng_.Below(4) != 0) joined.live_attempts.push_back(key);
+      }
+    }
+    if (rng_.Below(5) == 0) joined.live_attempts.push_back({AnyRun(), static_cast<AttemptNumber>(rng_.Below(4))});
+    Note(world_.Do(joined));
+  }
+
+  void HeartbeatMost() {
+    for (const auto& [id, worker] : State(world_.state()).workers) {
+      if (rng_.Below(5) != 0) Note(world_.Do(domain::WorkerHeartbeat{id, worker->draining && rng_.Below(3) != 0}));
+    }
+  }
+
+  void Act() {
+    const domain::RunAction actions[] = {domain::RunAction::kStop, domain::RunAction::kPause, domain::RunAction::kResume,
+                                         domain::RunAction::kPause, domain::RunAction::kResume};
+    Note(world_.Do(domain::ActOnRun{1, AnyRun(), actions[rng_.Below(5)], "ann"}));
+  }
+
+  void Verdict() {
+    if (rng_.Below(3) != 0) return;
+    const auto [worker, key] = AnyAttempt();
+    domain::Verdict verdict;
+    verdict.attempt = key.attempt;
+    verdict.step = static_cast<std::int64_t>(rng_.Below(100));
+    verdict.reason = domain::HaltReason::kCollapse;
+    verdict.explanation = "random verdict";
+    Note(world_.Do(domain::VerdictReached{key.run, verdict}));
+  }
+
+  void Judged() {
+    const auto& awaiting = world_.state().awaiting_judgement;
+    RunId run = AnyRun();
+    if (!awaiting.empty() && rng_.Below(4) != 0) run = awaiting.begin()->first;
+    const Run* found = world_.state().FindRun(run);
+    Note(world_.Do(domain::RunJudged{{run, found == nullptr ? 1 : found->attempt}, static_cast<std::int64_t>(rng_.Below(140))}));
+  }
+
+  void Started() {
+    const auto [worker, key] = AnyAttempt();
+    Note(world_.Do(domain::AttemptStarted{worker, ++report_, key}));
+  }
+
+  void Checkpoint() {
+    const auto [worker, key] = AnyAttempt();
+    const auto step = static_cast<std::int64_t>(rng_.Below(100));
+    Note(world_.Do(domain::CheckpointPublished{worker, ++report_, key, {key.attempt, step, StrCat("step-", step), 1, "h"}}));
+  }
+
+  void Ended() {
+    const domain::EndCause causes[] = {domain::EndCause::kCompleted, domain::EndCause::kStopped, domain::EndCause::kNonFinite,
+                                       domain::EndCause::kUserError, domain::EndCause::kOutOfMemory, domain::EndCause::kStorage,
+                                       domain::EndCause::kLaunch, domain::EndCause::kCrashed, domain::EndCause::kMachineLost,
+                                       domain::EndCause::kFenced};
+    const auto [worker, key] = AnyAttempt();
+    domain::AttemptEnd end;
+    end.cause = causes[rng_.Below(10)];
+    end.last_step = static_cast<std::int64_t>(rng_.Below(101));
+    Note(world_.Do(domain::AttemptEnded{worker, ++report_, key, end}));
+  }
+
+  Rng rng_;
+  World world_;
+  std::uint64_t report_ = 0;
+  std::map<AttemptKey, domain::Gang> launched_;
+  std::set<std::string> seen_;
+};
+
+TEST(RandomEventsTest, KeepEveryInvariantAndEveryRunEnds) {
+  std::set<std::string> seen;
+  for (std::uint64_t seed = 0; seed < 120; ++seed) {
+    RandomEvents events(seed);
+    for (int i = 0; i < 400 && events.world().broken().empty(); ++i) events.Step();
+    const bool ended = events.world().broken().empty() && events.world().DriveToEnd();
+    events.world().Restart();
+    ASSERT_TRUE(events.world().broken().empty()) << "seed " << seed << ": " << events.world().broken().front();
+    ASSERT_TRUE(ended) << "seed " << seed << ": not every run ended";
+    seen.insert(events.seen().begin(), events.seen().end());
+  }
+  // Pruned comes with early stopping across runs.
+  EXPECT_EQ(seen, (std::set<std::string>{"cancelled", "failed", "halted", "paused", "queued", "running", "starting", "stopping", "succeeded"}));
+}
+
+TEST(RandomEventsTest, TheSameSeedGivesTheSameJournal) {
+  RandomEvents a(7);
+  RandomEvents b(7);
+  for (int i = 0; i < 300; ++i) {
+    a.Step();
+    b.Step();
+  }
+  EXPECT_TRUE(SameStored(a.world().state(), b.world().state()));
+  EXPECT_EQ(a.world().journal().size(), b.world().journal().size());
+}
+
+}  // namespace
+}  // namespace entrain::core
