@@ -16,6 +16,7 @@ constexpr std::int64_t kTickMs = 50;
 constexpr std::int64_t kRenewalMs = 5'000;
 constexpr std::int64_t kMachineMetricsMs = 10'000;
 constexpr int kTaskThreads = 4;
+constexpr std::int64_t kStreamsEndMs = 2'000;
 constexpr std::size_t kMaxMessageBytes = 16 << 10;
 
 }  // namespace
@@ -30,7 +31,13 @@ Agent::Agent(AgentOptions options, artifacts::ArtifactStore* store, metrics::Wor
       jitter_(options_.first_number, 0),
       tasks_(std::make_unique<KeyedTasks>(kTaskThreads)) {}
 
-Agent::~Agent() = default;
+Agent::~Agent() {
+  link_.reset();
+  const std::int64_t deadline_boot_ms = Now() + kStreamsEndMs;
+  while (stream_token_.use_count() > 1 && Now() < deadline_boot_ms) mailbox_->RunFor(1);
+  // Rather a channel that stays until the process ends than one that dies on gRPC's thread.
+  if (stream_token_.use_count() > 1) new std::map<std::string, std::shared_ptr<grpc::Channel>>(channels_);
+}
 
 bool Agent::Run() {
   Restore();
@@ -43,7 +50,6 @@ bool Agent::Run() {
     mailbox_->RunFor(kTickMs);
     Tick();
   }
-  link_.reset();
   return true;
 }
 

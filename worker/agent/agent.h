@@ -102,6 +102,8 @@ class Agent {
   std::int64_t next_renewal_boot_ms_ = 0;
   std::int64_t next_metrics_boot_ms_ = 0;
 
+  std::map<std::string, std::shared_ptr<grpc::Channel>> channels_;  // by address
+  const StreamToken stream_token_ = std::make_shared<const int>(0);
   std::unique_ptr<CoordinatorLink> link_;
   std::uint64_t generation_ = 0;  // of the link; what older ones say is ignored
   bool welcomed_ = false;

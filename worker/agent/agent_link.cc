@@ -41,11 +41,15 @@ void Agent::TickLink() {
 void Agent::Connect() {
   const std::string& address = options_.coordinators[next_address_];
   next_address_ = (next_address_ + 1) % options_.coordinators.size();
-  const absl::StatusOr<std::shared_ptr<grpc::Channel>> channel = MakeChannel(address, options_.tls);
   heard_boot_ms_ = Now();
   ++generation_;
   welcomed_ = false;
-  if (!channel.ok()) return LoseLink(std::string(channel.status().message()));
+  std::shared_ptr<grpc::Channel>& channel = channels_[address];
+  if (!channel) {
+    absl::StatusOr<std::shared_ptr<grpc::Channel>> made = MakeChannel(address, options_.tls);
+    if (!made.ok()) return LoseLink(std::string(made.status().message()));
+    channel = *std::move(made);
+  }
   v1::Hello hello = wire::ToWire(options_.self);
   hello.set_protocol_version(kProtocolVersion);
   hello.set_incarnation(generation_);
@@ -61,7 +65,7 @@ void Agent::Connect() {
   handlers.on_sample_ack = [this, post](const v1::SampleAck& ack) { post([this, ack] { OnSampleAck(ack); }); };
   handlers.on_log_ack = [this, post](const v1::LogAck& ack) { post([this, ack] { OnLogAck(ack); }); };
   handlers.on_closed = [this, post, address](const std::string& reason) { post([this, address, reason] { LoseLink(StrCat(address, ": ", reason)); }); };
-  link_ = std::make_unique<CoordinatorLink>(*channel, std::move(hello), std::move(handlers));
+  link_ = std::make_unique<CoordinatorLink>(channel, stream_token_, std::move(hello), std::move(handlers));
 }
 
 void Agent::LoseLink(const std::string& reason) {

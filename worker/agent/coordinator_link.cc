@@ -38,10 +38,11 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& ad
   return grpc::CreateCustomChannel(address, grpc::SslCredentials(options), arguments);
 }
 
-CoordinatorLink::CoordinatorLink(std::shared_ptr<grpc::Channel> channel, v1::Hello hello, LinkHandlers handlers)
-    : stub_(v1::FleetService::NewStub(channel)), handlers_(std::move(handlers)) {
+CoordinatorLink::CoordinatorLink(std::shared_ptr<grpc::Channel> channel, StreamToken token, v1::Hello hello,
+                                 LinkHandlers handlers)
+    : token_(std::move(token)), stub_(v1::FleetService::NewStub(channel)), handlers_(std::move(handlers)) {
   control_ = Stream<v1::WorkerMessage, v1::CoordinatorMessage>::Open(
-      kControlQueue, handlers_.on_control, Closed(handlers_, "control"),
+      token_, kControlQueue, handlers_.on_control, Closed(handlers_, "control"),
       [this](grpc::ClientContext* context, auto* reactor) { stub_->async()->Control(context, reactor); });
   v1::WorkerMessage first;
   *first.mutable_hello() = std::move(hello);
@@ -57,10 +58,10 @@ CoordinatorLink::~CoordinatorLink() {
 void CoordinatorLink::OpenDataStreams() {
   if (samples_) return;
   samples_ = Stream<v1::SampleBatch, v1::SampleAck>::Open(
-      kSamplesQueue, handlers_.on_sample_ack, Closed(handlers_, "samples"),
+      token_, kSamplesQueue, handlers_.on_sample_ack, Closed(handlers_, "samples"),
       [this](grpc::ClientContext* context, auto* reactor) { stub_->async()->Samples(context, reactor); });
   logs_ = Stream<v1::LogChunk, v1::LogAck>::Open(
-      kLogsQueue, handlers_.on_log_ack, Closed(handlers_, "logs"),
+      token_, kLogsQueue, handlers_.on_log_ack, Closed(handlers_, "logs"),
       [this](grpc::ClientContext* context, auto* reactor) { stub_->async()->Logs(context, reactor); });
 }
 

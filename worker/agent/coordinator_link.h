@@ -31,8 +31,8 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& ad
 
 class CoordinatorLink {
  public:
-  // Opens the control stream with `hello` as its first message.
-  CoordinatorLink(std::shared_ptr<grpc::Channel> channel, v1::Hello hello, LinkHandlers handlers);
+  // Opens the control stream with `hello` as its first message. The channel outlives every holder of the token.
+  CoordinatorLink(std::shared_ptr<grpc::Channel> channel, StreamToken token, v1::Hello hello, LinkHandlers handlers);
   // Cancels what is open; a handler may still be called afterwards.
   ~CoordinatorLink();
   CoordinatorLink(const CoordinatorLink&) = delete;
@@ -47,6 +47,7 @@ class CoordinatorLink {
   bool SendLogs(v1::LogChunk chunk) { return logs_ && logs_->Offer(std::move(chunk)); }
 
  private:
+  StreamToken token_;
   std::unique_ptr<v1::FleetService::Stub> stub_;
   LinkHandlers handlers_;
   std::shared_ptr<Stream<v1::WorkerMessage, v1::CoordinatorMessage>> control_;

@@ -11,6 +11,10 @@
 
 namespace entrain::agent {
 
+// Held by every stream, and released as its very last act. Whoever owns the channel waits until he is the only holder: a channel must
+// not die on one of gRPC's own threads, where a stream's end is handled.
+using StreamToken = std::shared_ptr<const int>;
+
 // Thread-safe. Lives until the stream is over, whoever lets go of it before.
 template <typename Out, typename In>
 class Stream : public grpc::ClientBidiReactor<Out, In>, public std::enable_shared_from_this<Stream<Out, In>> {
@@ -20,8 +24,8 @@ class Stream : public grpc::ClientBidiReactor<Out, In>, public std::enable_share
 
   // `begin(context, reactor)` is the stub's call. Both handlers are called on gRPC's threads; `on_closed` once, last.
   template <typename Begin>
-  static std::shared_ptr<Stream> Open(std::size_t queue_limit, OnMessage on_message, OnClosed on_closed, Begin begin) {
-    std::shared_ptr<Stream> stream(new Stream(queue_limit, std::move(on_message), std::move(on_closed)));
+  static std::shared_ptr<Stream> Open(StreamToken token, std::size_t queue_limit, OnMessage on_message, OnClosed on_closed, Begin begin) {
+    std::shared_ptr<Stream> stream(new Stream(std::move(token), queue_limit, std::move(on_message), std::move(on_closed)));
     stream->self_ = stream;
     begin(&stream->context_, stream.get());
     stream->StartRead(&stream->incoming_);
@@ -68,9 +72,10 @@ class Stream : public grpc::ClientBidiReactor<Out, In>, public std::enable_share
   }
 
  private:
-  Stream(std::size_t queue_limit, OnMessage on_message, OnClosed on_closed)
-      : queue_limit_(queue_limit), on_message_(std::move(on_message)), on_closed_(std::move(on_closed)) {}
+  Stream(StreamToken token, std::size_t queue_limit, OnMessage on_message, OnClosed on_closed)
+      : token_(std::move(token)), queue_limit_(queue_limit), on_message_(std::move(on_message)), on_closed_(std::move(on_closed)) {}
 
+  const StreamToken token_;  // first, so that it goes last
   const std::size_t queue_limit_;
   const OnMessage on_message_;
   const OnClosed on_closed_;

@@ -350,7 +350,7 @@ TEST_F(WorkerDaemonTest, TwoDaemonsNeverShareAFolder) {
   const pid_t first = daemon_;
   const std::string log = root_ + "/second.log";
   const std::string command = StrCat(ENTRAIN_BIN_DIR, "/entrain-worker --coordinator 127.0.0.1:1 --dir ", root_, "/worker --artifacts ",
-                                     root_, "/artifacts --slots 1 --slot-kind cpu > ", log, " 2>&1");
+                                     root_, "/artifacts --slots 1 --slot-kind cpu --trainer /bin/true > ", log, " 2>&1");
   EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 1);
   EXPECT_THAT(ReadFile(log).value(), HasSubstr("in use by another entrain-worker"));
   daemon_ = first;
