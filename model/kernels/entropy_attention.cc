@@ -140,7 +140,8 @@ struct SplitAttention : torch::autograd::Function<SplitAttention> {
 }  // namespace
 
 const std::vector<const AttentionBackend*>& AttentionBackends() {
-  static const std::vector<const AttentionBackend*> backends = {&ReferenceBackend(), &LoopsBackend()};
+  static const std::vector<const AttentionBackend*> backends = {&Avx512Backend(), &Avx2Backend(), &ReferenceBackend(),
+                                                                 &LoopsBackend()};
   return backends;
 }
 
