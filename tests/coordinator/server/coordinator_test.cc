@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include <gmock/gmock.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 
 #include "base/strings.h"
@@ -330,6 +331,45 @@ TEST_F(CoordinatorTest, LogsComeBackOnceHoweverOftenTheyAreSent) {
   while (reader->Read(&line)) lines.push_back(line.text());
   EXPECT_TRUE(reader->Finish().ok());
   EXPECT_THAT(lines, testing::ElementsAre("one", "two", "three"));
+}
+
+// One call of any service, in its raw bytes; the first message of the answer.
+std::string RawCall(const std::string& address, const std::string& method, const std::string& request) {
+  grpc::GenericStub stub(grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  const auto step = [&] {
+    void* tag = nullptr;
+    bool ok = false;
+    queue.Next(&tag, &ok);
+  };
+  const auto call = stub.PrepareCall(&context, method, &queue);
+  call->StartCall(nullptr);
+  step();
+  const grpc::Slice slice(request);
+  call->WriteLast(grpc::ByteBuffer(&slice, 1), grpc::WriteOptions(), nullptr);
+  step();
+  grpc::ByteBuffer received;
+  call->Read(&received, nullptr);
+  step();
+  grpc::Slice bytes;
+  std::string answer;
+  if (received.Valid() && received.DumpToSingleSlice(&bytes).ok()) answer.assign(bytes.begin(), bytes.end());
+  context.TryCancel();
+  grpc::Status status;
+  call->Finish(&status, nullptr);
+  step();
+  return answer;
+}
+
+TEST_F(CoordinatorTest, ReflectionAndHealthAreOn) {
+  // HealthCheckResponse{status: SERVING}.
+  EXPECT_EQ(RawCall(coordinator_->address(), "/grpc.health.v1.Health/Check", ""), std::string("\x08\x01"));
+  // ServerReflectionRequest{list_services: "*"}.
+  const std::string services =
+      RawCall(coordinator_->address(), "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "\x3a\x01*");
+  EXPECT_THAT(services, HasSubstr("entrain.v1.SweepService"));
+  EXPECT_THAT(services, HasSubstr("entrain.v1.FleetService"));
 }
 
 TEST_F(CoordinatorTest, ASecondOneOnTheSameDataOrPortIsRefused) {
