@@ -94,9 +94,8 @@ void Session::Remark(const std::string& text) const {
   if (!json()) std::fprintf(stderr, "%s\n", Printable(text).c_str());
 }
 
-CLI::App* AddCommand(CLI::App* app, Session* session, const std::string& name, const std::string& description,
-                     const std::string& examples) {
-  CLI::App* command = app->add_subcommand(name, description);
+CLI::App* AddCommand(CLI::App* app, Session* session, const std::string& name, const Help& help) {
+  CLI::App* command = app->add_subcommand(name, help.summary);
   command->add_option("--coordinator", session->coordinator, "Coordinator's HOST:PORT (or set ENTRAIN_COORDINATOR)")
       ->group("Common options");
   if (name != "report") {
@@ -104,7 +103,7 @@ CLI::App* AddCommand(CLI::App* app, Session* session, const std::string& name, c
         ->check(CLI::IsMember({"table", "json"}))
         ->group("Common options");
   }
-  command->footer("Examples:\n" + examples);
+  command->footer(StrCat(help.details, help.details.empty() ? "" : "\n\n", "Examples:\n", help.examples));
   return command;
 }
 

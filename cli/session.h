@@ -48,8 +48,13 @@ class Session {
   std::unique_ptr<Client> client_;
 };
 
-// Adds a subcommand with the common options. `examples` are lines of the help text.
-CLI::App* AddCommand(CLI::App* app, Session* session, const std::string& name, const std::string& description,
-                     const std::string& examples);
+// What a command's help says: a short line for the list of commands, more for its own page, and examples, a line each.
+struct Help {
+  std::string summary;
+  std::string details;
+  std::string examples;
+};
+// Adds a subcommand with the common options.
+CLI::App* AddCommand(CLI::App* app, Session* session, const std::string& name, const Help& help);
 
 }  // namespace entrain::cli

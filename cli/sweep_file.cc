@@ -165,8 +165,12 @@ Preparation PrepareSubmission(const Session& session, const std::string& path, c
   if (preparation.exit_code != kExitOk) return preparation;
   std::vector<sweep::Problem> problems;
   absl::StatusOr<SweepFile> file = ReadSweepFile(path, &problems);
-  absl::StatusOr<Binding> binding = file.status();
-  if (file.ok()) binding = BindData(session, *file, override_path, artifacts);
+  // It was there a moment ago.
+  if (!file.ok()) {
+    preparation.exit_code = session.Fail(file.status(), kExitBadSweep);
+    return preparation;
+  }
+  absl::StatusOr<Binding> binding = BindData(session, *file, override_path, artifacts);
   if (!binding.ok()) {
     preparation.exit_code = session.Fail(binding.status(), kExitBadSweep);
     return preparation;

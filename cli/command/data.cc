@@ -58,10 +58,10 @@ void AddData(CLI::App* app, Session* session) {
   group->require_subcommand(1);
   const auto options = std::make_shared<Options>();
   CLI::App* command = AddCommand(group, session, "prepare",
-                                 "Turns a folder of text (or one file) into token shards and prints their reference, name@hash, for a "
-                                 "sweep's data.reference",
-                                 "  entrain data prepare ~/texts\n  entrain data prepare ~/src --include '*.py' --include '*.md'\n"
-                                 "  entrain data prepare python-stdlib --max-bytes 20000000");
+      {"Turns a folder of text (or one file) into token shards",
+       "Prints their reference, name@hash, for a sweep's data.reference.",
+       "  entrain data prepare ~/texts\n  entrain data prepare ~/src --include '*.py' --include '*.md'\n"
+       "  entrain data prepare python-stdlib --max-bytes 20000000"});
   command->add_option("PATH", options->path, "Folder, file, or python-stdlib")->required();
   command->add_option("--artifacts", options->artifacts, "Artifact root that coordinator and workers use")->capture_default_str();
   command->add_option("--include", options->prepare.include, "File name pattern, may be repeated; default: every file that is text")

@@ -42,8 +42,10 @@ int Describe(Session* session, const std::string& id) {
 
 void AddDescribe(CLI::App* app, Session* session) {
   const auto id = std::make_shared<std::string>("last");
-  CLI::App* command = AddCommand(app, session, "describe", "Shows a sweep with its runs, or all that is known of one run",
-                                 "  entrain describe last\n  entrain describe r4f2\n  entrain describe \"SM+LN+G seed=1\" -o json");
+  CLI::App* command = AddCommand(app, session, "describe",
+      {"Shows a sweep with its runs, or all that is known of one run",
+       "",
+       "  entrain describe last\n  entrain describe r4f2\n  entrain describe \"SM+LN+G seed=1\" -o json"});
   command->add_option("RUN|SWEEP", *id, "An id, the beginning of one, a run's label, or last")->capture_default_str();
   command->callback([=] { session->command = [=] { return Describe(session, *id); }; });
 }

@@ -24,8 +24,10 @@ int Explain(Session* session, const std::string& id) {
 void AddExplain(CLI::App* app, Session* session) {
   const auto id = std::make_shared<std::string>();
   CLI::App* command =
-      AddCommand(app, session, "explain", "Says why a run waits, was stopped or failed, with the numbers behind the decision",
-                 "  entrain explain r4f2\n  entrain explain \"SM seed=1\"");
+      AddCommand(app, session, "explain",
+      {"Says why a run waits, was stopped or failed",
+       "With the numbers behind the decision: the rule, the heads, the steps, the values and the limit.",
+       "  entrain explain r4f2\n  entrain explain \"SM seed=1\""});
   command->add_option("RUN", *id, "An id, the beginning of one, or a label of the newest sweep")->required();
   command->callback([=] { session->command = [=] { return Explain(session, *id); }; });
 }

@@ -52,8 +52,10 @@ int List(Session* session, bool ids_only) {
 
 void AddList(CLI::App* app, Session* session) {
   const auto ids_only = std::make_shared<bool>(false);
-  CLI::App* command = AddCommand(app, session, "list", "Lists the sweeps, oldest first",
-                                 "  entrain list\n  entrain list -o json | jq '.[].id'\n  entrain list --ids");
+  CLI::App* command = AddCommand(app, session, "list",
+      {"Lists the sweeps, oldest first",
+       "",
+       "  entrain list\n  entrain list -o json | jq '.[].id'\n  entrain list --ids"});
   command->add_flag("--ids", *ids_only, "Only ids: of every sweep and of the newest sweep's runs");
   command->callback([=] { session->command = [=] { return List(session, *ids_only); }; });
 }

@@ -237,11 +237,11 @@ std::string CheckSlots(const std::string& text) {
 
 void AddLocal(CLI::App* app, Session* session) {
   const auto options = std::make_shared<Options>();
-  CLI::App* command = AddCommand(
-      app, session, "local",
-      "Trains a sweep on this machine: starts a coordinator and a worker, shows the sweep live, writes the report and ends them. Ctrl-C "
-      "checkpoints every run and ends everything; the same command in the same folder continues. Exit codes as of `entrain wait`",
-      "  entrain local sweep.yaml\n  entrain local sweep.yaml --data ~/texts\n  entrain local sweep.yaml --dir /scratch/run1 --slots 4");
+  CLI::App* command = AddCommand(app, session, "local",
+      {"Trains a sweep on this machine, nothing to set up",
+       "Starts a coordinator and a worker, shows the sweep live, writes the report and ends them. Ctrl-C checkpoints every run and ends\n"
+       "everything; the same command in the same folder continues. Exit codes as of `entrain wait`.",
+       "  entrain local sweep.yaml\n  entrain local sweep.yaml --data ~/texts\n  entrain local sweep.yaml --dir /scratch/run1 --slots 4"});
   command->add_option("SWEEP.yaml", options->file, "Sweep file (YAML)")->required();
   command->add_option("--dir", options->dir, "Folder for everything that is kept")->capture_default_str();
   command->add_option("--data", options->data, "Text to train on instead of the file's data path");

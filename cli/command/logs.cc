@@ -64,8 +64,10 @@ int Logs(Session* session, const Options& options) {
 
 void AddLogs(CLI::App* app, Session* session) {
   const auto options = std::make_shared<Options>();
-  CLI::App* command = AddCommand(app, session, "logs", "Prints what a run's ranks wrote to standard output and error",
-                                 "  entrain logs r4f2\n  entrain logs \"SM seed=1\" -f\n  entrain logs r4f2 --attempt 2");
+  CLI::App* command = AddCommand(app, session, "logs",
+      {"Prints what a run's ranks wrote to standard output and error",
+       "",
+       "  entrain logs r4f2\n  entrain logs \"SM seed=1\" -f\n  entrain logs r4f2 --attempt 2"});
   command->add_option("RUN", options->run, "An id, the beginning of one, or a label of the newest sweep")->required();
   command->add_option("--attempt", options->attempt, "Only this attempt; 0: all")->capture_default_str();
   command->add_flag("-f,--follow", options->follow, "Go on with new lines until the run is final");

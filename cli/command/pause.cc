@@ -20,8 +20,10 @@ int Pause(Session* session, const std::string& id) {
 
 void AddPause(CLI::App* app, Session* session) {
   const auto id = std::make_shared<std::string>();
-  CLI::App* command = AddCommand(app, session, "pause", "Pauses a run or a sweep: running gangs write a checkpoint and give their slots back",
-                                 "  entrain pause last\n  entrain resume last");
+  CLI::App* command = AddCommand(app, session, "pause",
+      {"Pauses a run or a sweep",
+       "Running gangs write a checkpoint and give their slots back until `entrain resume`.",
+       "  entrain pause last\n  entrain resume last"});
   command->add_option("RUN|SWEEP", *id, "An id, the beginning of one, a run's label, or last")->required();
   command->callback([=] { session->command = [=] { return Pause(session, *id); }; });
 }

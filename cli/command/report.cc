@@ -57,8 +57,10 @@ int Report(Session* session, const Options& options) {
 
 void AddReport(CLI::App* app, Session* session) {
   const auto options = std::make_shared<Options>();
-  CLI::App* command = AddCommand(app, session, "report", "Prints a sweep's leaderboard; with -o FILE.html also writes the report",
-                                 "  entrain report\n  entrain report s7k2 -o sweep.html\n  entrain report last -o sweep.html -o json");
+  CLI::App* command = AddCommand(app, session, "report",
+      {"Prints a sweep's leaderboard and writes its HTML report",
+       "-o FILE.html writes the report, one file that opens without a network; -o table|json says how the leaderboard is printed.",
+       "  entrain report\n  entrain report s7k2 -o sweep.html\n  entrain report last -o sweep.html -o json"});
   command->add_option("SWEEP", options->sweep, "An id, the beginning of one, or last")->capture_default_str();
   command->add_option("-o,--output", options->outputs, "table or json: how the leaderboard is printed; otherwise the report's file")
       ->allow_extra_args(false)

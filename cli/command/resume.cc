@@ -20,8 +20,10 @@ int Resume(Session* session, const std::string& id) {
 
 void AddResume(CLI::App* app, Session* session) {
   const auto id = std::make_shared<std::string>();
-  CLI::App* command = AddCommand(app, session, "resume", "Lets paused runs go on from their checkpoints",
-                                 "  entrain resume last\n  entrain resume r4f2");
+  CLI::App* command = AddCommand(app, session, "resume",
+      {"Lets paused runs go on from their checkpoints",
+       "",
+       "  entrain resume last\n  entrain resume r4f2"});
   command->add_option("RUN|SWEEP", *id, "An id, the beginning of one, a run's label, or last")->required();
   command->callback([=] { session->command = [=] { return Resume(session, *id); }; });
 }

@@ -28,9 +28,9 @@ void AddRetry(CLI::App* app, Session* session) {
   const auto id = std::make_shared<std::string>();
   CLI::App* command =
       AddCommand(app, session, "retry",
-                 "Queues the next generation of a finished run, or of every run of a sweep that failed or was cancelled; prints the "
-                 "new runs' ids",
-                 "  entrain retry r4f2\n  entrain retry last && entrain wait last");
+      {"Queues a finished run again, or a sweep's failed and cancelled ones",
+       "Each gets the next generation: a new run from step 0; the old one keeps its state. Prints the new runs' ids.",
+       "  entrain retry r4f2\n  entrain retry last && entrain wait last"});
   command->add_option("RUN|SWEEP", *id, "An id, the beginning of one, a run's label, or last")->required();
   command->callback([=] { session->command = [=] { return Retry(session, *id); }; });
 }

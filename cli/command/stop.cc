@@ -20,8 +20,10 @@ int Stop(Session* session, const std::string& id) {
 
 void AddStop(CLI::App* app, Session* session) {
   const auto id = std::make_shared<std::string>();
-  CLI::App* command = AddCommand(app, session, "stop", "Stops a run, or every run of a sweep that is not finished; running gangs write a checkpoint first",
-                                 "  entrain stop r4f2\n  entrain stop last\n  entrain stop \"SM+G seed=2\"");
+  CLI::App* command = AddCommand(app, session, "stop",
+      {"Stops a run, or every run of a sweep that is not finished",
+       "Running gangs write a checkpoint first; the runs end cancelled.",
+       "  entrain stop r4f2\n  entrain stop last\n  entrain stop \"SM+G seed=2\""});
   command->add_option("RUN|SWEEP", *id, "An id, the beginning of one, a run's label, or last")->required();
   command->callback([=] { session->command = [=] { return Stop(session, *id); }; });
 }

@@ -60,10 +60,11 @@ int Submit(Session* session, const Options& options) {
 void AddSubmit(CLI::App* app, Session* session) {
   const auto options = std::make_shared<Options>();
   CLI::App* command = AddCommand(app, session, "submit",
-                                 "Prepares a sweep's data and hands the sweep to the coordinator; once this returns it survives the "
-                                 "loss of power. Exit code 65: the file or its data cannot be used",
-                                 "  entrain submit sweep.yaml\n  entrain submit sweep.yaml --wait\n"
-                                 "  entrain submit sweep.yaml --key nightly-42 --strict\n  entrain submit sweep.yaml --data ~/texts");
+      {"Hands a sweep to the coordinator",
+       "Prepares the sweep's data first. Once this returns, the sweep survives kill -9 and the loss of power. Exit code 65: the file or its\n"
+       "data cannot be used.",
+       "  entrain submit sweep.yaml\n  entrain submit sweep.yaml --wait\n  entrain submit sweep.yaml --key nightly-42 --strict\n"
+       "  entrain submit sweep.yaml --data ~/texts"});
   command->add_option("SWEEP.yaml", options->file, "Sweep file (YAML)")->required();
   command->add_option("--key", options->key, "Submitting again with the same key and content gives the same sweep");
   command->add_option("--data", options->data, "Text to train on instead of the file's data path");

@@ -102,11 +102,11 @@ int Validate(Session* session, const Options& options) {
 
 void AddValidate(CLI::App* app, Session* session) {
   const auto options = std::make_shared<Options>();
-  CLI::App* command = AddCommand(
-      app, session, "validate",
-      "Checks a sweep file and shows its runs with parameters, tokens and estimated memory, disk and time; nothing is submitted and no "
-      "coordinator is needed. Every problem is file:line:column: field: message, with exit code 65",
-      "  entrain validate sweep.yaml\n  entrain validate sweep.yaml --slots 8 --slot-gflops 40000\n  entrain validate sweep.yaml -o json");
+  CLI::App* command = AddCommand(app, session, "validate",
+      {"Checks a sweep file and shows its runs and what they will need",
+       "Parameters, tokens, and estimated memory, disk and time of every run; nothing is submitted and no coordinator is needed. Every\n"
+       "problem is file:line:column: field: message, with exit code 65.",
+       "  entrain validate sweep.yaml\n  entrain validate sweep.yaml --slots 8 --slot-gflops 40000\n  entrain validate sweep.yaml -o json"});
   command->add_option("SWEEP.yaml", options->file, "Sweep file (YAML)")->required();
   command->add_option("--data", options->data, "Text to train on instead of the file's data path");
   command->add_option("--slots", options->slots, "Slots for the estimate of the time in all")

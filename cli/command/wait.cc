@@ -38,11 +38,11 @@ int Wait(Session* session, const Options& options) {
 
 void AddWait(CLI::App* app, Session* session) {
   const auto options = std::make_shared<Options>();
-  CLI::App* command = AddCommand(
-      app, session, "wait",
-      "Waits until every run of a sweep is final, also across restarts of the coordinator, and says by its exit code how they ended: "
-      "0 all succeeded, 3 a health rule stopped some, 4 some failed, 5 some were cancelled (4 before 5 before 3), 6 timed out",
-      "  entrain wait\n  entrain wait s7k2 --timeout 3600\n  entrain submit sweep.yaml && entrain wait last || echo \"look at it\"");
+  CLI::App* command = AddCommand(app, session, "wait",
+      {"Waits until every run of a sweep is final",
+       "Also across restarts of the coordinator. The exit code says how they ended: 0 all succeeded, 3 a health rule stopped some, 4 some\n"
+       "failed, 5 some were cancelled (4 before 5 before 3); 6 timed out.",
+       "  entrain wait\n  entrain wait s7k2 --timeout 3600\n  entrain submit sweep.yaml && entrain wait last || echo \"look at it\""});
   command->add_option("SWEEP", options->sweep, "An id, the beginning of one, or last")->capture_default_str();
   command->add_option("--timeout", options->timeout_s, "Seconds to wait at most; 0: no limit")
       ->check(CLI::NonNegativeNumber)

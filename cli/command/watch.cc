@@ -28,11 +28,11 @@ int Watch(Session* session, const std::string& sweep) {
 
 void AddWatch(CLI::App* app, Session* session) {
   const auto sweep = std::make_shared<std::string>("last");
-  CLI::App* command = AddCommand(
-      app, session, "watch",
-      "Shows a sweep live until every run is final: progress, loss, perplexity and the entropy of every head. Elsewhere than on a "
-      "terminal it prints a line for each change. Ctrl-C leaves the view, the sweep goes on",
-      "  entrain watch\n  entrain watch s7k2 | tee sweep.log");
+  CLI::App* command = AddCommand(app, session, "watch",
+      {"Shows a sweep live until every run is final",
+       "Progress, loss, perplexity and the entropy of every head. Elsewhere than on a terminal it prints a line for each change. Ctrl-C\n"
+       "leaves the view, the sweep goes on. Exit codes as of `entrain wait`.",
+       "  entrain watch\n  entrain watch s7k2 | tee sweep.log"});
   command->add_option("SWEEP", *sweep, "An id, the beginning of one, or last")->capture_default_str();
   command->callback([=] { session->command = [=] { return Watch(session, *sweep); }; });
 }

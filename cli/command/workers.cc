@@ -30,8 +30,10 @@ int Workers(Session* session) {
 }  // namespace
 
 void AddWorkers(CLI::App* app, Session* session) {
-  CLI::App* command = AddCommand(app, session, "workers", "Lists the workers with their slots (used/all)",
-                                 "  entrain workers\n  entrain workers -o json");
+  CLI::App* command = AddCommand(app, session, "workers",
+      {"Lists the workers with their slots (used/all)",
+       "",
+       "  entrain workers\n  entrain workers -o json"});
   command->callback([=] { session->command = [=] { return Workers(session); }; });
 }
 

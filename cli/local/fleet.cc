@@ -3,14 +3,15 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <filesystem>
 #include <sstream>
 #include <utility>
 
-#include "base/build_id.h"
 #include "base/files.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "cli/format.h"
+#include "worker/launcher/launcher.h"
 #include "worker/launcher/process.h"
 
 namespace entrain::cli::local {
@@ -18,7 +19,8 @@ namespace {
 
 constexpr std::int64_t kStartTimeoutMs = 60'000;
 // A checkpoint of a large model on a slow disk; after it, people press Ctrl-C again.
-constexpr std::int64_t kDrainTimeoutMs = 600'000;
+constexpr std::int64_t kDrainTimeoutMs = 300'000;
+constexpr std::int64_t kGangGraceMs = 2'000;
 constexpr std::int64_t kHardEndTimeoutMs = 15'000;
 constexpr std::int64_t kTickMs = 250;
 constexpr int kLogLinesShown = 8;
@@ -63,7 +65,7 @@ std::vector<std::string> Fleet::CommandOf(const Member& member) const {
   }
   return {member.program, "--coordinator", coordinator_.address, "--dir", folder_->Path("worker"), "--artifacts",
           folder_->Path("artifacts"), "--slots", slots_, "--metrics", or_any_port(member.metrics_address),
-          "--metrics-address-file", metrics_file};
+          "--metrics-address-file", metrics_file, "--drain-limit-ms", StrCat(kDrainTimeoutMs)};
 }
 
 absl::Status Fleet::StartMember(Member* member) {
@@ -166,6 +168,18 @@ bool Fleet::AwaitEnd(Member* member, const Tell& tell, const std::string& what, 
   return true;
 }
 
+void Fleet::EndRemainingGangs() const {
+  // A worker that was killed, or left in a hurry, leaves its gangs to the next daemon; here nothing may stay behind.
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_->Path("worker/attempts"), error)) {
+    const std::string attempt = entry.path().string();
+    const absl::StatusOr<launcher::GangState> state = launcher::FindSupervisor(attempt);
+    if (state.ok() && *state == launcher::GangState::kRunning) {
+      launcher::KillGang(attempt, kGangGraceMs).IgnoreError();
+    }
+  }
+}
+
 void Fleet::End(const Tell& tell) {
   int signals = 0;
   worker_.child.Signal(SIGTERM);
@@ -180,6 +194,7 @@ void Fleet::End(const Tell& tell) {
     worker_.child.Signal(SIGKILL);
     AwaitEnd(&worker_, tell, "ending: the worker was killed", kHardEndTimeoutMs, &signals);
   }
+  EndRemainingGangs();
   coordinator_.child.Signal(SIGTERM);
   if (!AwaitEnd(&coordinator_, tell, "ending: the coordinator closes its journal", kHardEndTimeoutMs, &signals)) {
     coordinator_.child.Signal(SIGKILL);

@@ -53,6 +53,7 @@ class Fleet {
   bool AwaitEnd(Member* member, const Tell& tell, const std::string& what, std::int64_t timeout_ms, int* signals);
   absl::Status AwaitPredecessors(const Tell& tell);
   absl::Status RecordChildren() const;
+  void EndRemainingGangs() const;
 
   const Folder* folder_;
   std::string slots_;
