@@ -60,7 +60,8 @@ absl::Status ResumeRun(Decider* d, const Run& run, const std::string& by) {
     d->AskForPlacement();
     return absl::OkStatus();
   }
-  if (run.state != RunState::kStopping) return absl::OkStatus();
+  // It trains, or it completed before the pause reached it: nothing is held up.
+  if (run.state != RunState::kStopping || run.pending_end.has_value()) return absl::OkStatus();
   if (run.stop->kind == StopKind::kPreempt) return absl::OkStatus();
   if (run.stop->kind != StopKind::kPause) return Refuse(run, "resumed");
   // It is still on its way to the pause: it goes back to the queue from there.
