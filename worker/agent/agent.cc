@@ -64,7 +64,7 @@ void Agent::Drain(const std::string& reason) {
 }
 
 bool Agent::Drained() const {
-  return drain_deadline_boot_ms_ >= 0 && attempts_.empty() && core_.unacknowledged_reports() == 0;
+  return drain_deadline_boot_ms_ >= 0 && attempts_.empty() && core_.unacknowledged_reports() == 0 && tasks_->Idle();
 }
 
 void Agent::Restore() {

@@ -25,6 +25,11 @@ void KeyedTasks::Add(const std::string& key, std::function<void()> task) {
   changed_.notify_one();
 }
 
+bool KeyedTasks::Idle() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return queues_.empty();
+}
+
 void KeyedTasks::Work() {
   std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {

@@ -22,6 +22,8 @@ class KeyedTasks {
   KeyedTasks& operator=(const KeyedTasks&) = delete;
 
   void Add(const std::string& key, std::function<void()> task);
+  // Nothing runs and nothing waits.
+  bool Idle();
 
  private:
   struct Queue {
