@@ -27,11 +27,15 @@ TEST(PersistentMap, IsAnOrderedMapWhoseOldCopiesNeverChange) {
     const auto bound = map.LowerBound(key);
     const auto expected = model.lower_bound(key);
     ASSERT_EQ(bound == map.end(), expected == model.end());
-    if (expected != model.end()) ASSERT_EQ(bound->first, expected->first);
+    if (expected != model.end()) {
+      ASSERT_EQ(bound->first, expected->first);
+    }
     const auto above = map.UpperBound(key);
     const auto expected_above = model.upper_bound(key);
     ASSERT_EQ(above == map.end(), expected_above == model.end());
-    if (expected_above != model.end()) ASSERT_EQ(above->second, expected_above->second);
+    if (expected_above != model.end()) {
+      ASSERT_EQ(above->second, expected_above->second);
+    }
     if (i % 500 == 0) copies.emplace_back(map, model);
   }
   copies.emplace_back(map, model);
