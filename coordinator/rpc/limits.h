@@ -8,7 +8,7 @@ namespace entrain::rpc {
 
 inline constexpr int kMaxReceivedMessageBytes = 16 << 20;
 inline constexpr int kMaxSentMessageBytes = 64 << 20;
-inline constexpr std::size_t kMaxYamlBytes = 1 << 20;
+inline constexpr std::size_t kMaxYamlBytes = 4 << 20;
 inline constexpr std::size_t kMaxNameBytes = 256;  // owners, keys, ids
 inline constexpr std::size_t kMaxRunsPerSweep = 100'000;
 // Threads for calls: one a running call or stream and one more a worker's control stream.
