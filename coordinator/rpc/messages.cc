@@ -58,6 +58,15 @@ v1::AttemptInfo InfoOf(const core::Attempt& attempt) {
   return out;
 }
 
+// A queued run's stored reason keeps the numbers of the day it was stored.
+void SetWaitReasonNow(const core::State& state, const core::Run& run, v1::RunSummary* summary) {
+  if (run.state != domain::RunState::kQueued) return;
+  const core::Wait wait = core::DescribeWait(state, run.id);
+  if (wait.reason.empty()) return;
+  summary->set_reason(wait.reason);
+  summary->set_never_placeable(wait.never);
+}
+
 }  // namespace
 
 v1::SweepSummary SummaryOf(const core::State& state, const core::Sweep& sweep) {
@@ -102,7 +111,10 @@ v1::Sweep SweepMessage(const core::State& state, const core::Sweep& sweep, RunRe
   *out.mutable_summary() = SummaryOf(state, sweep);
   out.set_yaml(sweep.spec->yaml);
   for (const RunId& id : *sweep.runs) {
-    if (const core::Run* run = state.FindRun(id)) *out.add_runs() = SummaryOf(*run, results->Of(*run));
+    const core::Run* run = state.FindRun(id);
+    if (run == nullptr) continue;
+    *out.add_runs() = SummaryOf(*run, results->Of(*run));
+    SetWaitReasonNow(state, *run, out.mutable_runs(out.runs_size() - 1));
   }
   return out;
 }
@@ -110,10 +122,7 @@ v1::Sweep SweepMessage(const core::State& state, const core::Sweep& sweep, RunRe
 v1::RunDetail DetailOf(const core::State& state, const core::Run& run, const RunResult& result) {
   v1::RunDetail out;
   *out.mutable_summary() = SummaryOf(run, result);
-  if (run.state == domain::RunState::kQueued) {
-    const core::Wait wait = core::DescribeWait(state, run.id);
-    if (!wait.reason.empty()) out.mutable_summary()->set_reason(wait.reason);
-  }
+  SetWaitReasonNow(state, run, out.mutable_summary());
   out.set_config_json(run.spec->config_json);
   if (run.verdict) *out.mutable_verdict() = wire::ToWire(*run.verdict);
   for (const auto& attempt : run.past) *out.add_attempts() = InfoOf(*attempt);

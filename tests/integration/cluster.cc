@@ -1,5 +1,6 @@
 #include "tests/integration/cluster.h"
 
+#include <grpc/support/time.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -19,7 +20,7 @@ constexpr int kCallTimeoutMs = 10'000;
 std::string Program(const std::string& name) { return StrCat(ENTRAIN_BIN_DIR, "/", name); }
 
 void SetDeadline(grpc::ClientContext* context) {
-  context->set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(kCallTimeoutMs));
+  context->set_deadline(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(kCallTimeoutMs, GPR_TIMESPAN)));
   context->set_wait_for_ready(true);
 }
 
