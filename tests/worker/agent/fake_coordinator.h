@@ -48,10 +48,6 @@ class FakeCoordinator : public v1::FleetService::Service {
     const std::lock_guard<std::mutex> lock(mutex_);
     return heard_;
   }
-  bool connected() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return control_ != nullptr;
-  }
 
   grpc::Status Control(grpc::ServerContext* context, grpc::ServerReaderWriter<v1::CoordinatorMessage, v1::WorkerMessage>* stream) override;
   grpc::Status Samples(grpc::ServerContext* context, grpc::ServerReaderWriter<v1::SampleAck, v1::SampleBatch>* stream) override;

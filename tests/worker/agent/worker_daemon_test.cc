@@ -72,6 +72,7 @@ class WorkerDaemonTest : public testing::Test {
     for (std::string& argument : arguments) pointers.push_back(argument.data());
     pointers.push_back(nullptr);
     const std::string log = root_ + "/daemon.log";
+    const std::size_t hellos = coordinator_.heard().hellos.size();
     daemon_ = ::fork();
     if (daemon_ == 0) {
       const int descriptor = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
@@ -80,7 +81,7 @@ class WorkerDaemonTest : public testing::Test {
       ::execv(pointers[0], pointers.data());
       ::_exit(127);
     }
-    ASSERT_TRUE(Eventually([&] { return coordinator_.connected(); })) << ReadFile(log).value_or("");
+    ASSERT_TRUE(Eventually([&] { return coordinator_.heard().hellos.size() > hellos; })) << ReadFile(log).value_or("");
   }
   void Kill() {
     ::kill(daemon_, SIGKILL);
