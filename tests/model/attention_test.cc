@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <string>
 
 #include "gtest/gtest.h"
@@ -78,18 +79,33 @@ void ExpectSame(const Evaluation& got, const Evaluation& expected, double share,
   ExpectNear(got.dv, expected.dv, 4 * share, what + " dv");
 }
 
+// Those that run on this machine.
+std::vector<const AttentionBackend*> Usable() {
+  std::vector<const AttentionBackend*> usable;
+  const Tensor probe = at::zeros({1, 1, 4, 16});
+  for (const AttentionBackend* backend : AttentionBackends()) {
+    if (backend->supports({probe, probe, probe})) usable.push_back(backend);
+  }
+  return usable;
+}
+
 std::string Describe(const AttentionBackend& backend, const Case& c) {
   return std::string(backend.name) + " B" + std::to_string(c.batch) + " H" + std::to_string(c.heads) + " T" +
          std::to_string(c.tokens) + " D" + std::to_string(c.width) + " scale " + std::to_string(c.scale);
+}
+
+TEST(Attention, AMachineWithAvx2UsesIt) {
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || std::getenv("ENTRAIN_CPU_ISA") != nullptr) return;
+  const Tensor probe = at::zeros({1, 1, 4, 16});
+  EXPECT_NE(FindAttentionBackend("cpu-avx2", {probe, probe, probe}), nullptr);
+  EXPECT_TRUE(FindAttentionBackend("", {probe, probe, probe})->name.starts_with("cpu-avx"));
 }
 
 TEST(Attention, EveryBackendAgreesWithPlainLoops) {
   for (const Case& c : kCases) {
     for (const bool through_entropy : {false, true}) {
       const Evaluation expected = Evaluate(c, "loops", torch::kFloat64, through_entropy);
-      for (const AttentionBackend* backend : AttentionBackends()) {
-        const Tensor probe = Random(c, "q");
-        if (!backend->supports({probe, probe, probe, 1.0, c.causal})) continue;
+      for (const AttentionBackend* backend : Usable()) {
         ExpectSame(Evaluate(c, std::string(backend->name), torch::kFloat32, through_entropy), expected, 4e-6,
                    Describe(*backend, c));
       }
@@ -177,9 +193,8 @@ TEST(Attention, NearlyCollapsedRowsKeepTheirDigits) {
     k.select(2, 1).add_(gap / 16.0);
     AttentionOptions options;
     options.scale = 1.0;
-    for (const AttentionBackend* backend : AttentionBackends()) {
+    for (const AttentionBackend* backend : Usable()) {
       options.backend = std::string(backend->name);
-      if (!backend->supports({q, k, k})) continue;
       const double entropy = EntropyAttention(q, k, k, options).entropy_BHT[0][0][1].item<double>();
       const double rest = std::exp(-gap);
       const double expected = std::log1p(rest) + gap * rest / (1.0 + rest);
@@ -191,7 +206,7 @@ TEST(Attention, NearlyCollapsedRowsKeepTheirDigits) {
 
 TEST(Attention, OneKeyHasNoEntropyAndNoGradientThroughScores) {
   const Case one{3, 2, 1, 16};
-  for (const AttentionBackend* backend : AttentionBackends()) {
+  for (const AttentionBackend* backend : Usable()) {
     const Evaluation run = Evaluate(one, std::string(backend->name), torch::kFloat32, true);
     EXPECT_EQ(run.entropy.abs().max().item<float>(), 0.0f) << backend->name;
     EXPECT_EQ(run.dq.abs().max().item<float>(), 0.0f) << backend->name;
@@ -202,7 +217,7 @@ TEST(Attention, OneKeyHasNoEntropyAndNoGradientThroughScores) {
 // Scores of 1e30 are far beyond exp's range, and their sum with a logarithm has no digits left.
 TEST(Attention, EnormousScoresStayFinite) {
   const Case c{1, 2, 33, 16, true, 1e29};
-  for (const AttentionBackend* backend : AttentionBackends()) {
+  for (const AttentionBackend* backend : Usable()) {
     const Evaluation run = Evaluate(c, std::string(backend->name), torch::kFloat32, true);
     for (const Tensor& tensor : {run.out, run.entropy, run.max_abs, run.dv}) {
       EXPECT_TRUE(tensor.isfinite().all().item<bool>()) << backend->name;
@@ -212,7 +227,7 @@ TEST(Attention, EnormousScoresStayFinite) {
 }
 
 TEST(Attention, NonFiniteInputsShowInTheResult) {
-  for (const AttentionBackend* backend : AttentionBackends()) {
+  for (const AttentionBackend* backend : Usable()) {
     if (backend->name == "loops") continue;
     Tensor q = at::ones({1, 1, 8, 16});
     q[0][0][3][2] = std::nan("");
