@@ -1,11 +1,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "CLI/CLI.hpp"
@@ -83,7 +84,18 @@ class LocalRun {
   void EndFollowing() { follower_.reset(); }
 
  private:
+  // A worker that has not said hello yet would make the coordinator warn of runs that nobody can hold.
+  void AwaitWorker() {
+    const std::int64_t deadline_ms = clock_.BootMs() + 5'000;
+    while (clock_.BootMs() < deadline_ms) {
+      const auto workers = client_->ListWorkers();
+      if (workers.ok() && workers->workers_size() > 0 && workers->workers(0).state() == "live") return;
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+  }
+
   absl::Status Submit(const v1::SubmitRequest& request, Course* course) {
+    AwaitWorker();
     const std::int64_t deadline_ms = clock_.BootMs() + 30'000;
     for (;;) {
       const auto response = client_->Submit(request);
@@ -196,14 +208,16 @@ int Work(Session* session, const Options& options, const local::Folder& folder, 
   };
   const absl::Status started = fleet.Start(tell_before);
   if (!started.ok()) {
-    fleet.End(tell_before);
+    fleet.End(false, tell_before);
     return absl::IsCancelled(started) ? static_cast<int>(kExitInterrupted) : session->Fail(started);
   }
   std::optional<LocalRun> run(std::in_place, session, options, &fleet, &interrupts);
   const Course course = run->Follow(request);
   absl::StatusOr<Result> result = Result();
   if (course.status.ok() && course.signal == 0) result = WriteReport(run->client(), course.sweep_id, folder);
-  fleet.End([&](const std::string& note) { run->Tell(note); });
+  const bool checkpoints = course.signal != 0;
+  fleet.End(checkpoints, [&](const std::string& note) { run->Tell(note); });
+  run->Tell("");
   run.reset();  // the terminal is ours again
   if (!course.status.ok()) {
     return session->Fail(course.status, absl::IsInvalidArgument(course.status) ? kExitBadSweep : kExitError);

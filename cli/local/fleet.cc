@@ -180,11 +180,12 @@ void Fleet::EndRemainingGangs() const {
   }
 }
 
-void Fleet::End(const Tell& tell) {
+void Fleet::End(bool runs_go_on, const Tell& tell) {
   int signals = 0;
   worker_.child.Signal(SIGTERM);
-  bool ended = AwaitEnd(&worker_, tell, "ending: the worker writes a checkpoint of every run; Ctrl-C again ends without", kDrainTimeoutMs,
-                        &signals);
+  const std::string drain =
+      runs_go_on ? "ending: the worker writes a checkpoint of every run; Ctrl-C again ends without" : "ending the worker";
+  bool ended = AwaitEnd(&worker_, tell, drain, kDrainTimeoutMs, &signals);
   if (!ended) {
     worker_.child.Signal(SIGTERM);
     ended = AwaitEnd(&worker_, tell, "ending: the worker ends its gangs now, they will resume from their last checkpoints",
@@ -196,7 +197,7 @@ void Fleet::End(const Tell& tell) {
   }
   EndRemainingGangs();
   coordinator_.child.Signal(SIGTERM);
-  if (!AwaitEnd(&coordinator_, tell, "ending: the coordinator closes its journal", kHardEndTimeoutMs, &signals)) {
+  if (!AwaitEnd(&coordinator_, tell, "ending the coordinator", kHardEndTimeoutMs, &signals)) {
     coordinator_.child.Signal(SIGKILL);
     AwaitEnd(&coordinator_, tell, "ending: the coordinator was killed", kHardEndTimeoutMs, &signals);
   }

@@ -28,8 +28,8 @@ class Fleet {
   // Starts what died again. `note` says so; it stays untouched when nothing happened. An error when one cannot be kept alive.
   absl::Status Tend(std::string* note);
   // The worker first: it checkpoints every gang and ends; then the coordinator. Another signal ends gangs without a checkpoint, a third
-  // one kills.
-  void End(const Tell& tell);
+  // one kills. `runs_go_on` says whether there is anything to checkpoint, for the words.
+  void End(bool runs_go_on, const Tell& tell);
 
   const std::string& coordinator_address() const { return coordinator_.address; }
   // "metrics HOST:PORT (coordinator), HOST:PORT (worker)".

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <set>
 
 #include "base/strings.h"
 #include "cli/format.h"
@@ -135,11 +136,11 @@ std::string RunLine(const RunView& run, const Columns& columns, Colour colour) {
   return line;
 }
 
-// A run's lines: its row, and why it waits or ended, if there is a why.
-std::vector<std::string> RunLines(const RunView& run, const Columns& columns, int width, Colour colour) {
+// A run's lines: its row, and why it waits or ended, if there is a why. What many queued runs wait for is told once.
+std::vector<std::string> RunLines(const RunView& run, const Columns& columns, int width, Colour colour, std::set<std::string>* told) {
   std::vector<std::string> lines = {RunLine(run, columns, colour)};
   const std::string reason = Printable(ReasonText(run));
-  if (reason.empty()) return lines;
+  if (reason.empty() || (run.state == RunState::kQueued && !told->insert(reason).second)) return lines;
   const int indent = std::min(columns.state + kGap, width / 4);
   const Style style = run.state == RunState::kQueued && !run.never_placeable ? Style::kDim : StyleOf(run);
   const int max_lines = domain::IsFinal(run.state) ? 3 : 1;
@@ -244,7 +245,8 @@ std::vector<std::string> RenderLive(const SweepView& sweep, int width, int heigh
   const Columns columns = FitColumns(sweep, width, colour);
   lines.push_back(TitleLine(columns, colour));
   std::vector<std::vector<std::string>> run_lines;
-  for (const RunView& run : sweep.runs) run_lines.push_back(RunLines(run, columns, width, colour));
+  std::set<std::string> told;
+  for (const RunView& run : sweep.runs) run_lines.push_back(RunLines(run, columns, width, colour, &told));
   std::vector<RunView> left_out;
   const int room = std::max(1, height - static_cast<int>(lines.size()));
   for (const std::size_t index : ChooseRuns(sweep.runs, run_lines, room, &left_out)) {

@@ -103,6 +103,16 @@ TEST(LiveViewTest, NoteOfTheProgramIsShownAndFinishedSweepsShowNoSlots) {
   EXPECT_NE(frame.find("finished"), std::string::npos);
 }
 
+TEST(LiveViewTest, WhatManyRunsWaitForIsToldOnce) {
+  SweepView sweep = HalfWaySweep();
+  const std::size_t lines = RenderLive(sweep, 80, 40, Colour::kNone).size();
+  sweep.runs.push_back(sweep.runs[3]);
+  EXPECT_EQ(RenderLive(sweep, 80, 40, Colour::kNone).size(), lines + 1);
+  sweep.runs.push_back(sweep.runs[3]);
+  sweep.runs.back().reason = "needs 4 slots";
+  EXPECT_EQ(RenderLive(sweep, 80, 40, Colour::kNone).size(), lines + 3);
+}
+
 TEST(LiveViewTest, BarsFillByShare) {
   EXPECT_EQ(Bar(0.0, 4, Colour::kNone, Style::kPlain), "....");
   EXPECT_EQ(Bar(0.5, 4, Colour::kNone, Style::kPlain), "##..");

@@ -1,0 +1,54 @@
+#include "cli/program.h"
+
+#include <algorithm>
+
+#include "gtest/gtest.h"
+
+namespace entrain::cli {
+namespace {
+
+TEST(ProgramTest, EveryCommandHasHelpWithExamplesAndTheCommonOptions) {
+  Session session;
+  const auto program = MakeProgram(&session);
+  const auto commands = program->get_subcommands([](const CLI::App*) { return true; });
+  EXPECT_GE(commands.size(), 17u);
+  for (CLI::App* command : commands) {
+    CLI::App* leaf = command->get_name() == "data" ? command->get_subcommand("prepare") : command;
+    EXPECT_NE(leaf->help().find("Examples:\n  "), std::string::npos) << leaf->get_name();
+    if (leaf->get_name() == "completion") continue;
+    EXPECT_NE(leaf->get_option_no_throw("--output"), nullptr) << leaf->get_name();
+    EXPECT_NE(leaf->get_option_no_throw("--coordinator"), nullptr) << leaf->get_name();
+  }
+}
+
+int RunWith(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "entrain");
+  return RunProgram(static_cast<int>(arguments.size()), arguments.data());
+}
+
+TEST(ProgramTest, UsageErrorsAre64) {
+  EXPECT_EQ(RunWith({}), 64);
+  EXPECT_EQ(RunWith({"dance"}), 64);
+  EXPECT_EQ(RunWith({"explain"}), 64);
+  EXPECT_EQ(RunWith({"list", "-o", "xml"}), 64);
+  EXPECT_EQ(RunWith({"local", "x.yaml", "--slots", "none"}), 64);
+}
+
+TEST(ProgramTest, HelpAndVersionAreNoErrors) {
+  EXPECT_EQ(RunWith({"--version"}), 0);
+  EXPECT_EQ(RunWith({"local", "--help"}), 0);
+}
+
+TEST(ProgramTest, ErrorsAreOneJsonValueWhenAskedFor) {
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(RunWith({"list", "-o", "json", "--coordinator", "127.0.0.1:1"}), 69);
+  const nlohmann::json error = nlohmann::json::parse(testing::internal::GetCapturedStderr());
+  EXPECT_EQ(error.at("error").at("code"), "unavailable");
+  EXPECT_NE(error.at("error").at("message").get<std::string>().find("127.0.0.1:1"), std::string::npos);
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(RunWith({"explain", "--output=json"}), 64);
+  EXPECT_EQ(nlohmann::json::parse(testing::internal::GetCapturedStderr()).at("error").at("code"), "invalid_argument");
+}
+
+}  // namespace
+}  // namespace entrain::cli
