@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -138,6 +139,11 @@ void HandleSignals(Agent* agent) {
     int signal = 0;
     ::sigwait(&signals, &signal);
     agent->Drain(signal == SIGINT ? "interrupted" : "asked to terminate");
+    // The end of a parent that asked for it (PR_SET_PDEATHSIG) may send the signal once for each of its threads: that is one request.
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    const timespec none{};
+    while (::sigtimedwait(&signals, nullptr, &none) > 0) {
+    }
     ::sigwait(&signals, &signal);
     Log(LogLevel::kWarning, "second signal: ending at once, gangs stay", {});
     ::_exit(130);
