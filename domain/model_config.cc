@@ -37,6 +37,11 @@ bool HasTarget(const LayerConfig& layer, LinearName name) {
   return layer.reparam == Reparam::kWeightNorm && layer.reparam_targets.contains(name);
 }
 
+// A fused FFN has no activation, so no slope either.
+bool HasLearnableSlope(const LayerConfig& layer, LeakyMode mode) {
+  return layer.ffn == Ffn::kTwo && layer.activation == Activation::kLeakyRelu && layer.leaky_mode == mode;
+}
+
 std::int64_t WeightGains(const ModelConfig& config, const LayerConfig& layer) {
   std::int64_t gains = 0;
   for (LinearName name : {LinearName::kQ, LinearName::kK, LinearName::kV, LinearName::kO}) {
@@ -59,7 +64,7 @@ std::int64_t LayerParameters(const ModelConfig& config, const LayerConfig& layer
   }
   if (layer.norm == Norm::kLayerNorm) count += 4 * d;
   if (layer.ffn_scale && layer.ffn_scale_learnable) count += 2;
-  if (layer.activation == Activation::kLeakyRelu && layer.leaky_mode == LeakyMode::kLayer) count += 1;
+  if (HasLearnableSlope(layer, LeakyMode::kLayer)) count += 1;
   if (layer.temperature != Temperature::kNone) count += config.n_head * config.n_positions;
   if (config.reg != Regulariser::kNone && config.theta_learnable) count += config.n_head;
   return count + WeightGains(config, layer);
@@ -103,7 +108,7 @@ std::int64_t ParameterCount(const ModelConfig& config) {
   for (std::int64_t index = 0; index < config.n_layer; ++index) {
     const LayerConfig& layer = config.Layer(index);
     count += LayerParameters(config, layer);
-    global_slope |= layer.activation == Activation::kLeakyRelu && layer.leaky_mode == LeakyMode::kGlobal;
+    global_slope |= HasLearnableSlope(layer, LeakyMode::kGlobal);
   }
   return count + (global_slope ? 1 : 0);
 }
