@@ -17,8 +17,9 @@ namespace {
 struct Options {
   std::string file;
   std::string data;
-  // What one slot computes. Measured on small models: one CPU core of 2020s servers; a GPU slot does thousands.
-  double slot_gflops = 15.0;
+  // What one slot computes. As measured with the quickstart's small models on a busy two-core server; large models reach several times
+  // that, a GPU slot thousands of times.
+  double slot_gflops = 6.0;
   std::int64_t slots = 2;
 };
 
