@@ -7,6 +7,7 @@
 
 #include "base/random.h"
 #include "base/strings.h"
+#include "coordinator/core/compact.h"
 #include "tests/coordinator/core/world.h"
 
 namespace entrain::core {
@@ -197,6 +198,66 @@ TEST(RandomEventsTest, KeepEveryInvariantAndEveryRunEnds) {
   }
   // Pruned comes with early stopping across runs.
   EXPECT_EQ(seen, (std::set<std::string>{"cancelled", "failed", "halted", "paused", "queued", "running", "starting", "stopping", "succeeded"}));
+}
+
+State Replayed(const std::vector<domain::Fact>& facts, const CoreConfig& config) {
+  State state(config);
+  for (const domain::Fact& fact : facts) Apply(&state, fact);
+  return state;
+}
+
+// The derived parts too: the same machines and runs are chosen, the same leases run out.
+void ExpectSame(const State& a, const State& b) {
+  EXPECT_TRUE(SameStored(a, b));
+  EXPECT_EQ(a.at_ms, b.at_ms);
+  EXPECT_EQ(a.wall_ms, b.wall_ms);
+  EXPECT_TRUE(BrokenInvariants(b).empty());
+  EXPECT_TRUE(std::equal(a.leases.begin(), a.leases.end(), b.leases.begin(), b.leases.end(),
+                         [](const auto& x, const auto& y) { return x.first == y.first; }));
+  for (const auto& [id, run] : a.runs) {
+    const auto request = [&](const State& state) {
+      for (const auto& [queue_class, waiting] : state.index.queue.classes()) {
+        for (const auto& [rank, found] : waiting) {
+          if (found.run == id) return StrCat(found.preferred_device, "/", found.priority, "/", found.number);
+        }
+      }
+      return std::string();
+    };
+    EXPECT_EQ(request(a), request(b)) << id.value();
+  }
+}
+
+TEST(RandomEventsTest, CompactedFactsGiveTheSameState) {
+  std::size_t before = 0;
+  std::size_t after = 0;
+  for (std::uint64_t seed = 0; seed < 120; ++seed) {
+    SCOPED_TRACE(StrCat("seed ", seed));
+    RandomEvents events(seed);
+    const CoreConfig& config = events.world().state().config;
+    std::vector<domain::Fact> snapshot;
+    std::size_t stands_for = 0;
+    for (int i = 0; i < 400; ++i) {
+      events.Step();
+      if (i % 50 != 49) continue;
+      // As the server does it: the last snapshot's facts and those since.
+      const std::vector<domain::Fact>& journal = events.world().journal();
+      snapshot.insert(snapshot.end(), journal.begin() + static_cast<std::ptrdiff_t>(stands_for), journal.end());
+      stands_for = journal.size();
+      const std::size_t length = snapshot.size();
+      snapshot = CompactFacts(std::move(snapshot), config);
+      EXPECT_LE(snapshot.size(), length);
+      EXPECT_EQ(CompactFacts(snapshot, config).size(), snapshot.size());
+      ExpectSame(Replayed(journal, config), Replayed(snapshot, config));
+    }
+    ASSERT_TRUE(events.world().broken().empty()) << events.world().broken().front();
+    EXPECT_EQ(CompactFacts(events.world().journal(), config).size(), snapshot.size());
+    before += stands_for;
+    after += snapshot.size();
+    if (testing::Test::HasFailure()) break;
+  }
+  // With the short bounds of these tests a good part goes.
+  EXPECT_LT(after * 10, before * 9) << after << " of " << before;
+  RecordProperty("compacted", StrCat(after, " of ", before));
 }
 
 TEST(RandomEventsTest, TheSameSeedGivesTheSameJournal) {
