@@ -23,6 +23,8 @@ constexpr std::int64_t kDrainTimeoutMs = 300'000;
 constexpr std::int64_t kGangGraceMs = 2'000;
 constexpr std::int64_t kHardEndTimeoutMs = 15'000;
 constexpr std::int64_t kTickMs = 250;
+// Enough for a worker to publish the checkpoint of a gang that just ended.
+constexpr std::int64_t kPredecessorIdleMs = 3'000;
 constexpr int kLogLinesShown = 8;
 constexpr char kChildrenFile[] = "children";
 
@@ -32,6 +34,15 @@ bool AsksToEnd(int signal) { return signal == SIGINT || signal == SIGTERM || sig
 std::string ReadAddress(const std::string& path) {
   const absl::StatusOr<std::string> text = ReadFile(path);
   return text.ok() ? text->substr(0, text->find('\n')) : "";
+}
+
+bool AnyGang(const Folder& folder) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.Path("worker/attempts"), error)) {
+    const absl::StatusOr<launcher::GangState> state = launcher::FindSupervisor(entry.path().string());
+    if (state.ok() && *state == launcher::GangState::kRunning) return true;
+  }
+  return false;
 }
 
 absl::Status Died(const Child& child, const std::string& how) {
@@ -92,7 +103,11 @@ absl::Status Fleet::AwaitPredecessors(const Tell& tell) {
   std::string name;
   launcher::ProcessIdentity identity;
   while (lines >> name >> identity.pid >> identity.start_ticks >> identity.boot_id) {
+    std::int64_t idle_since_ms = clock_->BootMs();
     while (launcher::IsAlive(identity)) {
+      if (AnyGang(*folder_)) idle_since_ms = clock_->BootMs();
+      // It has only reports left for a coordinator that is gone; the next worker sends them.
+      if (clock_->BootMs() - idle_since_ms > kPredecessorIdleMs) launcher::SignalProcess(identity, SIGTERM);
       tell(StrCat("waiting for the ", name, " of an `entrain local` that was killed (process ", identity.pid,
                   ") to finish its checkpoints"));
       if (AsksToEnd(interrupts_->Wait(kTickMs))) return absl::CancelledError("interrupted");
