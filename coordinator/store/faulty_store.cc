@@ -26,7 +26,12 @@ class FaultyStore : public Store {
   }
 
   absl::Status Replay(const std::function<void(const domain::Fact&)>& apply) override { return inner_->Replay(apply); }
-  absl::Status WriteSnapshot(const std::vector<domain::Fact>& facts) override { return inner_->WriteSnapshot(facts); }
+  absl::Status WriteSnapshot(const std::vector<domain::Fact>& facts) override {
+    if (++snapshots_ != plan_.fail_snapshot) return inner_->WriteSnapshot(facts);
+    if (plan_.fault == Fault::kUnknown) ENTRAIN_RETURN_IF_ERROR(inner_->WriteSnapshot(facts));
+    return absl::ResourceExhaustedError("injected fault: snapshot");
+  }
+  std::int64_t FactsSinceSnapshot() override { return inner_->FactsSinceSnapshot(); }
   absl::Status ReplayEvents(const std::function<void(const domain::Event&, std::int64_t)>& visit) override {
     return inner_->ReplayEvents(visit);
   }
@@ -58,6 +63,7 @@ class FaultyStore : public Store {
   const FaultPlan plan_;
   std::int64_t commits_ = 0;
   std::int64_t appends_ = 0;
+  std::int64_t snapshots_ = 0;
 };
 
 }  // namespace

@@ -17,6 +17,8 @@ enum class Fault {
 struct FaultPlan {
   std::int64_t fail_commit = 0;  // the n-th Commit from 1; 0: none
   std::int64_t fail_append = 0;  // the n-th AppendSamples from 1; 0: none
+  // The n-th WriteSnapshot from 1; 0: none. It replaces the one before as a whole, so that torn is as refused.
+  std::int64_t fail_snapshot = 0;
   Fault fault = Fault::kRefused;
 };
 

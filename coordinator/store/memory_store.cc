@@ -37,6 +37,8 @@ class MemoryStore : public Store {
     return absl::OkStatus();
   }
 
+  std::int64_t FactsSinceSnapshot() override { return static_cast<std::int64_t>(facts_.size() - snapshot_through_); }
+
   absl::Status ReplayEvents(const std::function<void(const domain::Event&, std::int64_t)>& visit) override {
     for (const auto& [event, facts_before] : events_) visit(event, facts_before);
     return absl::OkStatus();

@@ -129,6 +129,11 @@ absl::Status Database::Error(int code, std::string_view action) const {
   return absl::Status(status_code, message);
 }
 
+absl::StatusOr<std::int64_t> CheckReadable(Database* database, std::int64_t newest) {
+  ENTRAIN_RETURN_IF_ERROR(CheckOurs(database, newest));
+  return ReadPragma(database, "user_version");
+}
+
 absl::Status Migrate(Database* database, const std::vector<std::string>& migrations, std::int64_t check_limit_bytes) {
   ENTRAIN_RETURN_IF_ERROR(CheckOurs(database, static_cast<std::int64_t>(migrations.size())));
   ENTRAIN_ASSIGN_OR_RETURN(const std::int64_t pages, ReadPragma(database, "page_count"));

@@ -80,6 +80,9 @@ class Database {
   std::unique_ptr<sqlite3, Close> handle_;
 };
 
+// Checks that the file is ours and that its schema, which is returned, is at most `newest`. Only reads.
+absl::StatusOr<std::int64_t> CheckReadable(Database* database, std::int64_t newest);
+
 // Checks the file (quick_check, unless it is larger than `check_limit_bytes`), that it is ours, and brings its schema to the newest
 // version: `migrations[v]` leads from version v to v + 1.
 absl::Status Migrate(Database* database, const std::vector<std::string>& migrations, std::int64_t check_limit_bytes);

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <limits>
 
-#include "base/hash.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "coordinator/store/journal_rows.h"
 #include "entrain/journal/v1/journal.pb.h"
 #include "proto/journal.h"
 
@@ -41,13 +41,14 @@ const char* const kSchema1 = R"sql(
   );
 )sql";
 
-std::int64_t Checksum(std::string_view bytes) { return static_cast<std::int64_t>(Hash64(bytes)); }
+// Events of earlier builds have term 0: which process stored them is not known.
+const char* const kSchema2 = "ALTER TABLE events ADD COLUMN term INTEGER NOT NULL DEFAULT 0;";
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SqliteJournal>> SqliteJournal::Open(const std::string& path) {
   ENTRAIN_ASSIGN_OR_RETURN(auto database, Database::Open(path, {.read_only = false, .exclusive = true}));
-  ENTRAIN_RETURN_IF_ERROR(Migrate(database.get(), {kSchema1}, std::numeric_limits<std::int64_t>::max()));
+  ENTRAIN_RETURN_IF_ERROR(Migrate(database.get(), {kSchema1, kSchema2}, std::numeric_limits<std::int64_t>::max()));
   std::unique_ptr<SqliteJournal> journal(new SqliteJournal(std::move(database)));
   ENTRAIN_RETURN_IF_ERROR(journal->Prepare());
   ENTRAIN_RETURN_IF_ERROR(journal->LoadCounters());
@@ -57,7 +58,7 @@ absl::StatusOr<std::unique_ptr<SqliteJournal>> SqliteJournal::Open(const std::st
 absl::Status SqliteJournal::Prepare() {
   ENTRAIN_ASSIGN_OR_RETURN(insert_fact_, database_->Prepare("INSERT INTO facts VALUES (?, ?, ?, ?, ?, ?)"));
   ENTRAIN_ASSIGN_OR_RETURN(insert_event_,
-                           database_->Prepare("INSERT INTO events (at_ms, wall_ms, facts_before, body) VALUES (?, ?, ?, ?)"));
+                           database_->Prepare("INSERT INTO events (at_ms, wall_ms, facts_before, body, term) VALUES (?, ?, ?, ?, ?)"));
   ENTRAIN_ASSIGN_OR_RETURN(insert_part_, database_->Prepare("INSERT INTO snapshot_parts VALUES (?, ?, ?, ?)"));
   return absl::OkStatus();
 }
@@ -71,6 +72,12 @@ absl::Status SqliteJournal::LoadCounters() {
       " coalesce((SELECT at_ms FROM facts ORDER BY seq DESC LIMIT 1), 0))"));
   ENTRAIN_RETURN_IF_ERROR(time.Step().status());
   last_event_ms_ = time.Int(0);
+  ENTRAIN_ASSIGN_OR_RETURN(Statement rest, database_->Prepare(
+      "SELECT coalesce((SELECT term FROM events ORDER BY seq DESC LIMIT 1), 0),"
+      " (SELECT coalesce(max(through_seq), 0) FROM snapshot_parts)"));
+  ENTRAIN_RETURN_IF_ERROR(rest.Step().status());
+  term_ = rest.Int(0) + 1;
+  through_seq_ = rest.Int(1);
   return absl::OkStatus();
 }
 
@@ -91,6 +98,7 @@ absl::Status SqliteJournal::InsertEvent(const domain::Event& event, std::int64_t
   insert_event_.Bind(2, event.wall_ms);
   insert_event_.Bind(3, facts_before);
   insert_event_.BindBlob(4, body);
+  insert_event_.Bind(5, term_);
   return insert_event_.Run();
 }
 
@@ -109,48 +117,13 @@ absl::Status SqliteJournal::Commit(const std::vector<domain::Event>& events, con
   return absl::OkStatus();
 }
 
-absl::Status SqliteJournal::Damaged(std::string_view table, std::int64_t seq, std::string_view why) const {
-  return absl::DataLossError(StrCat("database ", database_->path(), " is damaged: ", table, " row ", seq, ": ", why));
-}
-
-absl::StatusOr<std::int64_t> SqliteJournal::ReplaySnapshot(const std::function<void(const domain::Fact&)>& apply) {
-  ENTRAIN_ASSIGN_OR_RETURN(Statement rows, database_->Prepare(
-      "SELECT through_seq, part, body, checksum FROM snapshot_parts"
-      " WHERE through_seq = (SELECT max(through_seq) FROM snapshot_parts) ORDER BY part"));
-  std::int64_t through = 0;
-  for (;;) {
-    ENTRAIN_ASSIGN_OR_RETURN(const bool row, rows.Step());
-    if (!row) return through;
-    through = rows.Int(0);
-    journal::v1::SnapshotPart part;
-    const std::string_view body = rows.Blob(2);
-    if (Checksum(body) != rows.Int(3)) return Damaged("snapshot_parts", rows.Int(1), "its checksum does not match");
-    if (!part.ParseFromArray(body.data(), static_cast<int>(body.size()))) return Damaged("snapshot_parts", rows.Int(1), "no facts");
-    for (const std::string& bytes : part.facts()) {
-      absl::StatusOr<domain::Fact> fact = journal::DecodeFact(bytes);
-      if (!fact.ok()) return Damaged("snapshot_parts", rows.Int(1), std::string(fact.status().message()));
-      apply(*fact);
-    }
-  }
-}
-
 absl::Status SqliteJournal::Replay(const std::function<void(const domain::Fact&)>& apply) {
-  ENTRAIN_ASSIGN_OR_RETURN(const std::int64_t through, ReplaySnapshot(apply));
-  ENTRAIN_ASSIGN_OR_RETURN(Statement rows, database_->Prepare("SELECT seq, body, checksum FROM facts WHERE seq > ? ORDER BY seq"));
-  rows.Bind(1, through);
-  for (std::int64_t expected = through + 1;; ++expected) {
-    ENTRAIN_ASSIGN_OR_RETURN(const bool row, rows.Step());
-    if (!row) return absl::OkStatus();
-    if (rows.Int(0) != expected) return Damaged("facts", expected, "it is missing");
-    if (Checksum(rows.Blob(1)) != rows.Int(2)) return Damaged("facts", expected, "its checksum does not match");
-    absl::StatusOr<domain::Fact> fact = journal::DecodeFact(rows.Blob(1));
-    if (!fact.ok()) return Damaged("facts", expected, std::string(fact.status().message()));
-    apply(*fact);
-  }
+  ENTRAIN_ASSIGN_OR_RETURN(const std::int64_t through, ReadSnapshot(database_.get(), apply));
+  return ReadFacts(database_.get(), through + 1, apply);
 }
 
 absl::Status SqliteJournal::WriteSnapshot(const std::vector<domain::Fact>& facts) {
-  return database_->Transact([&]() -> absl::Status {
+  const absl::Status written = database_->Transact([&]() -> absl::Status {
     ENTRAIN_RETURN_IF_ERROR(database_->Execute("DELETE FROM snapshot_parts"));
     // An empty snapshot still stands for everything before it.
     for (std::size_t begin = 0, part = 0; part == 0 || begin < facts.size(); begin += kFactsPerPart, ++part) {
@@ -167,17 +140,12 @@ absl::Status SqliteJournal::WriteSnapshot(const std::vector<domain::Fact>& facts
     }
     return absl::OkStatus();
   });
+  if (written.ok()) through_seq_ = last_seq_;
+  return written;
 }
 
 absl::Status SqliteJournal::ReplayEvents(const std::function<void(const domain::Event&, std::int64_t)>& visit) {
-  ENTRAIN_ASSIGN_OR_RETURN(Statement rows, database_->Prepare("SELECT seq, facts_before, body FROM events ORDER BY seq"));
-  for (;;) {
-    ENTRAIN_ASSIGN_OR_RETURN(const bool row, rows.Step());
-    if (!row) return absl::OkStatus();
-    absl::StatusOr<domain::Event> event = journal::DecodeEvent(rows.Blob(2));
-    if (!event.ok()) return Damaged("events", rows.Int(0), std::string(event.status().message()));
-    visit(*event, rows.Int(1));
-  }
+  return ReadEvents(database_.get(), "term", [&](StoredEvent event) { visit(event.event, event.facts_before); });
 }
 
 }  // namespace entrain::store

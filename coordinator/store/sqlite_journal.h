@@ -20,6 +20,7 @@ class SqliteJournal : public Journal {
   absl::Status Replay(const std::function<void(const domain::Fact&)>& apply) override;
   absl::Status WriteSnapshot(const std::vector<domain::Fact>& facts) override;
   absl::Status ReplayEvents(const std::function<void(const domain::Event&, std::int64_t)>& visit) override;
+  std::int64_t FactsSinceSnapshot() override { return last_seq_ - through_seq_; }
   absl::StatusOr<std::int64_t> LastEventMs() override { return last_event_ms_; }
 
  private:
@@ -28,13 +29,13 @@ class SqliteJournal : public Journal {
   absl::Status LoadCounters();
   absl::Status InsertFact(const domain::Fact& fact, std::int64_t seq);
   absl::Status InsertEvent(const domain::Event& event, std::int64_t facts_before);
-  absl::Status Damaged(std::string_view table, std::int64_t seq, std::string_view why) const;
-  // The fact that the newest snapshot stands through; 0: no snapshot. Applies the snapshot's facts.
-  absl::StatusOr<std::int64_t> ReplaySnapshot(const std::function<void(const domain::Fact&)>& apply);
 
   std::unique_ptr<Database> database_;
   Statement insert_fact_, insert_event_, insert_part_;
-  std::int64_t last_seq_ = 0;  // of facts
+  std::int64_t last_seq_ = 0;     // of facts
+  std::int64_t through_seq_ = 0;  // the fact that the newest snapshot stands through; 0: no snapshot
+  // Counts the processes that stored events: a restart forgets who was connected, which a re-decision must forget too.
+  std::int64_t term_ = 0;
   std::int64_t last_event_ms_ = 0;
 };
 

@@ -38,6 +38,8 @@ class Journal {
   virtual absl::Status Replay(const std::function<void(const domain::Fact&)>& apply) = 0;
   // From here on Replay gives `facts` in place of everything committed so far. The journal itself keeps every fact.
   virtual absl::Status WriteSnapshot(const std::vector<domain::Fact>& facts) = 0;
+  // Facts committed since the newest snapshot, or since the beginning.
+  virtual std::int64_t FactsSinceSnapshot() = 0;
   // Every event that led to a fact, in order, each with how many facts were committed before its batch: what a re-decision needs.
   virtual absl::Status ReplayEvents(const std::function<void(const domain::Event&, std::int64_t facts_before)>& visit) = 0;
   // Coordinator time of the last committed event; 0 for a new store.

@@ -30,5 +30,17 @@ TEST(FaultyStoreTest, FailsTheChosenAppend) {
   EXPECT_TRUE(store->AppendSamples(RunId("r"), 64, {}, {}).ok());
 }
 
+TEST(FaultyStoreTest, FailsTheChosenSnapshotAndTheOneBeforeStays) {
+  for (const auto& [fault, facts_since] : {std::pair(Fault::kRefused, 1), std::pair(Fault::kTorn, 1), std::pair(Fault::kUnknown, 0)}) {
+    const auto inner = MakeMemoryStore();
+    const auto store = MakeFaultyStore(inner.get(), {.fail_snapshot = 2, .fault = fault});
+    ASSERT_TRUE(store->Commit({}, {SomeFact(1)}).ok());
+    ASSERT_TRUE(store->WriteSnapshot({SomeFact(1)}).ok());
+    ASSERT_TRUE(store->Commit({}, {SomeFact(2)}).ok());
+    EXPECT_FALSE(store->WriteSnapshot({SomeFact(1), SomeFact(2)}).ok());
+    EXPECT_EQ(inner->FactsSinceSnapshot(), facts_since);
+  }
+}
+
 }  // namespace
 }  // namespace entrain::store

@@ -125,9 +125,12 @@ TEST_P(StoreTest, EventsComeBackWithTheirPlaceAmongTheFacts) {
 
 TEST_P(StoreTest, ASnapshotStandsForWhatCameBefore) {
   ASSERT_TRUE(store_->Commit({}, {Requeued("a", 1), Requeued("b", 2), Requeued("c", 3)}).ok());
+  EXPECT_EQ(store_->FactsSinceSnapshot(), 3);
   ASSERT_TRUE(store_->WriteSnapshot({Requeued("abc", 3)}).ok());
+  EXPECT_EQ(store_->FactsSinceSnapshot(), 0);
   ASSERT_TRUE(store_->Commit({}, {Requeued("d", 4)}).ok());
   Reopen();
+  EXPECT_EQ(store_->FactsSinceSnapshot(), 1);
   EXPECT_THAT(Replayed(), ElementsAre("abc", "d"));
   ASSERT_TRUE(store_->WriteSnapshot({}).ok());
   ASSERT_TRUE(store_->Commit({}, {Requeued("e", 5)}).ok());
