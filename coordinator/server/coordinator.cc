@@ -46,7 +46,8 @@ absl::Status Coordinator::Open() {
   }
   core::CoreConfig config;
   config.lease_ms = options_.lease_ms;
-  loop_ = std::make_unique<CoreLoop>(store_.get(), config, clock_, &published_, metrics_.get());
+  loop_ = std::make_unique<CoreLoop>(store_.get(), config, clock_, &published_, metrics_.get(),
+                                     options_.snapshot_every_facts);
   ENTRAIN_RETURN_IF_ERROR(loop_->Recover());
   samples::LaneHooks hooks;
   hooks.emit = [this](EventBody event) { queue_.PostOwn(std::move(event)); };

@@ -30,6 +30,7 @@ struct Options {
   std::string metrics_listen;  // empty: none
   std::int64_t lease_ms = 15'000;
   std::int64_t heartbeat_ms = 3'000;
+  std::int64_t snapshot_every_facts = kSnapshotEveryFacts;
 };
 
 class Coordinator {

@@ -14,6 +14,7 @@
 #include "base/strings.h"
 #include "coordinator/rpc/grpc_server.h"
 #include "coordinator/server/coordinator.h"
+#include "coordinator/server/redecide.h"
 
 namespace {
 
@@ -26,6 +27,7 @@ struct Flags {
   entrain::server::Options options;
   std::string address_file;
   std::string metrics_address_file;
+  bool replay = false;
 };
 
 const char* const kExamples = R"(Examples:
@@ -34,6 +36,8 @@ const char* const kExamples = R"(Examples:
   entrain-coordinator --data-dir /var/lib/entrain --artifacts /srv/artifacts --metrics 127.0.0.1:9464
   entrain-coordinator --data-dir D --listen 127.0.0.1:0 --address-file D/address
       takes a free port and writes it to D/address once it serves
+  entrain-coordinator replay --data-dir D
+      decides D's stored events again with this build and says whether the same facts come out; only reads
 )";
 
 void Declare(CLI::App* app, Flags* flags) {
@@ -49,6 +53,11 @@ void Declare(CLI::App* app, Flags* flags) {
       ->capture_default_str()->check(CLI::Range(100, 86'400'000));
   app->add_option("--heartbeat-ms", options.heartbeat_ms, "How often workers report; at most a third of the lease")
       ->capture_default_str()->check(CLI::Range(10, 3'600'000));
+  app->add_option("--snapshot-every-facts", options.snapshot_every_facts, "New facts after which the journal gets a snapshot")
+      ->capture_default_str()->check(CLI::Range(1, 1'000'000'000));
+  CLI::App* replay = app->add_subcommand("replay", "Decides the stored events again and compares the facts; only reads");
+  // --data-dir and --lease-ms (as the coordinator had it) may follow the word.
+  replay->fallthrough()->callback([flags] { flags->replay = true; });
   app->footer(kExamples);
 }
 
@@ -79,6 +88,17 @@ absl::Status Announce(const Flags& flags, const Coordinator& coordinator) {
                                                      {"data_dir", flags.options.data_dir},
                                                      {"build", std::string(entrain::BuildId())}});
   return absl::OkStatus();
+}
+
+absl::Status Replay(const Flags& flags) {
+  entrain::core::CoreConfig config;
+  config.lease_ms = flags.options.lease_ms;
+  ENTRAIN_ASSIGN_OR_RETURN(const entrain::store::History history,
+                           entrain::store::ReadHistory(flags.options.data_dir + "/coordinator.db"));
+  const entrain::server::Redecision result = entrain::server::Redecide(history, config);
+  std::cout << entrain::server::TextOf(result) << std::flush;
+  if (result.difference.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError("this build decides otherwise than the one that stored the events");
 }
 
 // Until a signal asks for the end or the coordinator cannot go on.
@@ -135,7 +155,7 @@ int main(int argc, char** argv) {
     std::cerr << "entrain-coordinator: " << wrong << std::endl;
     return kExitUsage;
   }
-  const absl::Status status = Run(flags, signals);
+  const absl::Status status = flags.replay ? Replay(flags) : Run(flags, signals);
   if (status.ok()) return 0;
   std::cerr << "entrain-coordinator: " << status.message() << std::endl;
   return 1;

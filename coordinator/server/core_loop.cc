@@ -24,7 +24,10 @@ double Seconds(std::int64_t ms) { return static_cast<double>(ms) / 1000.0; }
 }  // namespace
 
 absl::Status CoreLoop::Recover() {
-  ENTRAIN_RETURN_IF_ERROR(journal_->Replay([this](const domain::Fact& fact) { core::Apply(&state_, fact); }));
+  ENTRAIN_RETURN_IF_ERROR(journal_->Replay([this](const domain::Fact& fact) {
+    core::Apply(&state_, fact);
+    snapshots_.Add(fact);
+  }));
   ENTRAIN_ASSIGN_OR_RETURN(const std::int64_t last_event_ms, journal_->LastEventMs());
   base_ms_ = std::max(last_event_ms, state_.at_ms);
   boot_at_base_ms_ = clock_->BootMs();
@@ -48,8 +51,9 @@ absl::Status CoreLoop::Run(EventQueue* queue, const EffectSink& sink) {
     }
     ENTRAIN_RETURN_IF_ERROR(Step(std::move(bodies), sink));
   }
-  if (unstored_events_.empty()) return absl::OkStatus();
-  return Commit({});
+  if (!unstored_events_.empty()) ENTRAIN_RETURN_IF_ERROR(Commit({}));
+  snapshots_.Finish();
+  return absl::OkStatus();
 }
 
 absl::Status CoreLoop::Step(std::vector<EventBody> bodies, const EffectSink& sink) {
@@ -76,6 +80,7 @@ absl::Status CoreLoop::Step(std::vector<EventBody> bodies, const EffectSink& sin
   }
   for (const domain::Effect& effect : effects) sink(effect);
   Count(facts);
+  snapshots_.Advance();
   return absl::OkStatus();
 }
 
@@ -83,6 +88,7 @@ absl::Status CoreLoop::Commit(const std::vector<domain::Fact>& facts) {
   const std::int64_t begin_ms = clock_->BootMs();
   ENTRAIN_RETURN_IF_ERROR(journal_->Commit(unstored_events_, facts));
   unstored_events_.clear();
+  for (const domain::Fact& fact : facts) snapshots_.Add(fact);
   if (metrics_ != nullptr) {
     metrics_->ObserveCommit(Seconds(clock_->BootMs() - begin_ms), static_cast<std::int64_t>(facts.size()));
   }

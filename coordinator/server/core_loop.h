@@ -10,6 +10,7 @@
 #include "coordinator/core/core.h"
 #include "coordinator/samples/published_state.h"
 #include "coordinator/server/event_queue.h"
+#include "coordinator/server/snapshots.h"
 #include "coordinator/store/store.h"
 #include "metrics/coordinator_metrics.h"
 
@@ -20,14 +21,20 @@ class CoreLoop {
   using EffectSink = std::function<void(const domain::Effect&)>;
   // `metrics` may be null.
   CoreLoop(store::Journal* journal, const core::CoreConfig& config, const Clock* clock, samples::PublishedState* published,
-           metrics::CoordinatorMetrics* metrics)
-      : journal_(journal), clock_(clock), published_(published), metrics_(metrics), state_(config) {}
+           metrics::CoordinatorMetrics* metrics, std::int64_t snapshot_every_facts = kSnapshotEveryFacts)
+      : journal_(journal),
+        clock_(clock),
+        published_(published),
+        metrics_(metrics),
+        state_(config),
+        snapshots_(journal, config, snapshot_every_facts) {}
 
   // Rebuilds the state from the journal and publishes it.
   absl::Status Recover();
   // What the restart owes the sample lane; before Run.
   void SendRecoveryEffects(const EffectSink& sink);
-  // Until the queue is closed and empty, or a commit fails: then nothing of that batch has left, and the process must end.
+  // Until the queue is closed and empty, which ends with a snapshot, or a commit fails: then nothing of that batch has left, and the
+  // process must end.
   absl::Status Run(EventQueue* queue, const EffectSink& sink);
   // One batch; Run's step.
   absl::Status Step(std::vector<EventBody> bodies, const EffectSink& sink);
@@ -42,6 +49,7 @@ class CoreLoop {
   samples::PublishedState* const published_;
   metrics::CoordinatorMetrics* const metrics_;
   core::State state_;
+  Snapshots snapshots_;
   // Coordinator time goes on from the last committed event.
   std::int64_t base_ms_ = 0;
   std::int64_t boot_at_base_ms_ = 0;

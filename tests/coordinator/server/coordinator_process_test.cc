@@ -41,13 +41,15 @@ class CoordinatorProcessTest : public testing::Test {
     for (std::string& arg : args) argv.push_back(arg.data());
     argv.push_back(nullptr);
     const int log = open((dir_ + "/log").c_str(), O_CREAT | O_WRONLY | O_TRUNC, 0600);
+    dup2(log, 1);
     dup2(log, 2);
     execv(argv[0], argv.data());
     _exit(127);
   }
-  void Serve() {
+  void Serve(std::vector<std::string> more = {}) {
     std::filesystem::remove(dir_ + "/address");
-    Launch({"--listen", "127.0.0.1:0", "--address-file", dir_ + "/address"});
+    more.insert(more.end(), {"--listen", "127.0.0.1:0", "--address-file", dir_ + "/address"});
+    Launch(more);
     ASSERT_TRUE(Eventually([&] { return std::filesystem::exists(dir_ + "/address"); })) << LogText();
     address_ = *ReadFile(dir_ + "/address");
     address_.pop_back();
@@ -109,6 +111,38 @@ TEST_F(CoordinatorProcessTest, AnAttemptOutlivesACoordinatorThatIsKilled) {
   Person person(address_);
   EXPECT_TRUE(person.AwaitState(response.sweep_id(), "succeeded"));
   EXPECT_EQ(person.GetRun(key.run_id()).attempts_size(), 1);
+}
+
+TEST_F(CoordinatorProcessTest, KilledBetweenSnapshotsItGoesOnAndReplayGivesTheSameFacts) {
+  v1::SubmitResponse response;
+  for (int life = 1; life <= 3; ++life) {
+    Serve({"--snapshot-every-facts", "2"});
+    v1::SubmitRequest request = SmallSweep(dir_ + "/data/artifacts");
+    request.set_idempotency_key(StrCat("life-", life));
+    ASSERT_TRUE(Person(address_).Submit(request, &response).ok()) << LogText();
+    FakeWorker worker(address_, "w1", 2, static_cast<std::uint64_t>(life));
+    const auto launch = worker.AwaitLaunch();
+    ASSERT_TRUE(launch.has_value()) << LogText();
+    ASSERT_TRUE(worker.ReportStarted(launch->key()));
+    v1::SampleAck ack;
+    ASSERT_TRUE(worker.SendSamples(launch->key(), 1, 20, 2, 2, 1.2F, &ack).ok());
+    ASSERT_TRUE(worker.ReportEnded(launch->key(), "completed", 20));
+    EXPECT_TRUE(Person(address_).AwaitState(response.sweep_id(), "succeeded"));
+    EXPECT_TRUE(Eventually([&] { return LogText().find("snapshot written") != std::string::npos; })) << LogText();
+    EXPECT_EQ(End(life < 3 ? SIGKILL : SIGTERM), life < 3 ? -SIGKILL : 0);
+    // Also with what a kill left behind.
+    Launch({"replay"});
+    EXPECT_EQ(AwaitExit(), 0) << LogText();
+    EXPECT_THAT(LogText(), testing::ContainsRegex("^[0-9]+ events give the same [0-9]+ facts\n$"));
+  }
+  Serve();
+  EXPECT_TRUE(Person(address_).AwaitState(response.sweep_id(), "succeeded"));
+}
+
+TEST_F(CoordinatorProcessTest, ReplayOfNothingIsOneClearLine) {
+  Launch({"replay"});
+  EXPECT_EQ(AwaitExit(), 1);
+  EXPECT_THAT(LogText(), HasSubstr("data/coordinator.db"));
 }
 
 TEST_F(CoordinatorProcessTest, ADamagedDatabaseIsOneClearLine) {

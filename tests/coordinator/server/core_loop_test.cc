@@ -1,8 +1,11 @@
 #include "coordinator/server/core_loop.h"
 
+#include <chrono>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/strings.h"
 #include "coordinator/store/faulty_store.h"
 
 namespace entrain::server {
@@ -27,8 +30,8 @@ domain::SubmitSweep SomeSweep(domain::RequestId request, const std::string& key)
 
 class CoreLoopTest : public testing::Test {
  protected:
-  std::unique_ptr<CoreLoop> MakeLoop(store::Journal* journal) {
-    auto loop = std::make_unique<CoreLoop>(journal, core::CoreConfig{}, &clock_, &published_, nullptr);
+  std::unique_ptr<CoreLoop> MakeLoop(store::Journal* journal, std::int64_t snapshot_every_facts = kSnapshotEveryFacts) {
+    auto loop = std::make_unique<CoreLoop>(journal, core::CoreConfig{}, &clock_, &published_, nullptr, snapshot_every_facts);
     EXPECT_TRUE(loop->Recover().ok());
     return loop;
   }
@@ -88,6 +91,54 @@ TEST_F(CoreLoopTest, TheSameKeyInOneBatchGivesOneSweep) {
   ASSERT_EQ(effects_.size(), 2U);
   EXPECT_EQ(std::get<domain::Reply>(effects_[1]).id, "sa");
   EXPECT_EQ(published_.Get()->sweeps.size(), 1U);
+}
+
+// A process that dies here, between any two steps, comes back with the state that was published.
+void ExpectRecoversTo(const core::State& state, store::Journal* journal) {
+  core::State rebuilt{core::CoreConfig{}};
+  ASSERT_TRUE(journal->Replay([&](const domain::Fact& fact) { core::Apply(&rebuilt, fact); }).ok());
+  EXPECT_TRUE(core::SameStored(rebuilt, state));
+  EXPECT_TRUE(core::BrokenInvariants(rebuilt).empty());
+}
+
+TEST_F(CoreLoopTest, WithSnapshotsEveryStepRecoversToTheSameState) {
+  for (const std::int64_t failing : {0, 1, 2}) {
+    for (const store::Fault fault : {store::Fault::kRefused, store::Fault::kUnknown, store::Fault::kTorn}) {
+      const auto inner = store::MakeMemoryStore();
+      const auto faulty = store::MakeFaultyStore(inner.get(), {.fail_snapshot = failing, .fault = fault});
+      const auto loop = MakeLoop(faulty.get(), 4);
+      std::int64_t facts = 0;
+      std::int64_t snapshots = 0;
+      // Compaction takes its own time: Ticks until three were written.
+      const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+      for (int i = 0; snapshots < 3; ++i) {
+        ASSERT_LT(std::chrono::steady_clock::now(), deadline) << facts << " facts, " << snapshots << " snapshots";
+        const std::int64_t since = inner->FactsSinceSnapshot();
+        std::vector<EventBody> bodies{domain::Tick{}};
+        if (facts < 400) bodies.emplace_back(SomeSweep(0, StrCat(i)));
+        facts += facts < 400 ? 2 : 0;
+        domain::WorkerInfo info{.id = WorkerId("w1"), .name = "host", .version = "1", .slots = 1, .device = "cpu"};
+        bodies.emplace_back(domain::WorkerJoined{info, static_cast<std::uint64_t>(i + 1), {}});
+        ASSERT_TRUE(loop->Step(std::move(bodies), Sink()).ok());
+        if (inner->FactsSinceSnapshot() < since) ++snapshots;
+        ExpectRecoversTo(*published_.Get(), inner.get());
+        if (HasFatalFailure() || HasNonfatalFailure()) return;
+      }
+      const auto before = published_.Get();
+      MakeLoop(inner.get());
+      EXPECT_TRUE(core::SameStored(*before, *published_.Get()));
+    }
+  }
+}
+
+TEST_F(CoreLoopTest, ACleanEndLeavesASnapshotOfEverything) {
+  const auto loop = MakeLoop(store_.get());
+  EventQueue queue(10);
+  ASSERT_TRUE(queue.Post(SomeSweep(1, "a")).ok());
+  queue.Close();
+  ASSERT_TRUE(loop->Run(&queue, Sink()).ok());
+  EXPECT_EQ(store_->FactsSinceSnapshot(), 0);
+  ExpectRecoversTo(*published_.Get(), store_.get());
 }
 
 TEST_F(CoreLoopTest, RunEndsOnceTheQueueIsClosedAndEmpty) {
