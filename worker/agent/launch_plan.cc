@@ -84,6 +84,7 @@ std::variant<attempt::AttemptSpec, AttemptEnd> PlanLaunch(const v1::Launch& laun
   spec.ranks_per_machine = config->resources.ranks_per_machine;
   spec.threads_per_rank = config->resources.threads_per_rank;
   const bool on_gpu = self.slot_kind == domain::SlotKind::kGpu;
+  spec.device = on_gpu ? "cuda" : "cpu";
   spec.collective = spec.world_size == 1 ? "single" : on_gpu ? "nccl" : "mpi";
   spec.control_socket = launcher::RuntimePathsOf(attempt_folder, ::geteuid()).control_socket;
   return spec;

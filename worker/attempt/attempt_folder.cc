@@ -19,6 +19,7 @@ std::string EncodeSpec(const AttemptSpec& spec) {
       .Add("resume_dir", spec.resume_dir)
       .Add("init_dir", spec.init_dir)
       .Add("collective", spec.collective)
+      .Add("device", spec.device)
       .Add("control_socket", spec.control_socket)
       .Add("world_size", spec.world_size)
       .Add("ranks_per_machine", spec.ranks_per_machine)
@@ -46,6 +47,9 @@ absl::Status CheckSpec(const JsonReader& fields, const AttemptSpec& spec, std::i
   }
   if (spec.threads_per_rank < 1) {
     return fields.Problem("threads_per_rank", StrCat("must be positive, is ", spec.threads_per_rank));
+  }
+  if (spec.device != "cpu" && spec.device != "cuda") {
+    return fields.Problem("device", StrCat("is '", spec.device, "'; known are cpu and cuda"));
   }
   return absl::OkStatus();
 }
@@ -89,6 +93,7 @@ absl::StatusOr<AttemptSpec> AttemptFolder::ReadSpec() const {
       .Get("threads_per_rank", &spec.threads_per_rank)
       .Get("slots", &spec.slots)
       .Get("allow_inexact_resume", &spec.allow_inexact_resume);
+  if (fields.Has("device")) fields.Get("device", &spec.device);
   ENTRAIN_RETURN_IF_ERROR(fields.status());
   ENTRAIN_RETURN_IF_ERROR(CheckSpec(fields, spec, attempt));
   spec.key = {RunId(run), static_cast<AttemptNumber>(attempt)};

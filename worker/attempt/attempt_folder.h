@@ -38,6 +38,7 @@ struct AttemptSpec {
   std::string resume_dir;   // checkpoint folder to start from; empty: none
   std::string init_dir;     // Hugging Face checkpoint folder to start from; empty: none
   std::string collective;   // "single", "mpi" or "nccl"
+  std::string device = "cpu";  // where the ranks compute: "cpu", or "cuda" when the slots are GPUs; folders without it mean cpu
   std::string control_socket;  // a short path; rank 0 listens there
   std::int64_t world_size = 1;
   std::int64_t ranks_per_machine = 1;

@@ -42,6 +42,8 @@ class JsonReader {
   JsonReader& Get(const char* name, std::string* value);
   JsonReader& Get(const char* name, std::vector<float>* values);
   JsonReader& Get(const char* name, std::vector<std::int32_t>* values);
+  // For fields that older folders lack.
+  bool Has(const char* name) const { return object_.contains(name); }
   const absl::Status& status() const { return status_; }
   // A problem of the caller's own with a field.
   absl::Status Problem(std::string_view field, std::string_view what) const;

@@ -28,7 +28,8 @@ class AttemptFolderTest : public testing::Test {
     spec.key = {RunId("r1"), 7};
     spec.dataset_dir = "/data/set";
     spec.resume_dir = "/x/step-00000010";
-    spec.collective = "mpi";
+    spec.collective = "nccl";
+    spec.device = "cuda";
     spec.control_socket = "/tmp/s";
     spec.world_size = 4;
     spec.ranks_per_machine = 2;
@@ -64,7 +65,8 @@ TEST_F(AttemptFolderTest, SpecAndConfigurationComeBack) {
   EXPECT_EQ(spec->dataset_dir, "/data/set");
   EXPECT_EQ(spec->resume_dir, "/x/step-00000010");
   EXPECT_EQ(spec->init_dir, "");
-  EXPECT_EQ(spec->collective, "mpi");
+  EXPECT_EQ(spec->collective, "nccl");
+  EXPECT_EQ(spec->device, "cuda");
   EXPECT_EQ(spec->world_size, 4);
   EXPECT_EQ(spec->ranks_per_machine, 2);
   EXPECT_EQ(spec->threads_per_rank, 3);
@@ -82,6 +84,22 @@ TEST_F(AttemptFolderTest, RefusesAnotherFormatByNumber) {
   const absl::Status status = folder_.ReadSpec().status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(status.message()), HasSubstr("attempt.json: field 'format_version' is 9"));
+}
+
+TEST_F(AttemptFolderTest, AFolderWithoutDeviceMeansCpuAndAnUnknownOneIsRefused) {
+  Create();
+  std::string text = *ReadFile(folder_.Path("attempt.json"));
+  const std::string device = "\"device\":\"cuda\",";
+  ASSERT_NE(text.find(device), std::string::npos) << text;
+  std::string other = text;
+  other.replace(other.find(device), device.size(), "\"device\":\"tpu\",");
+  ASSERT_TRUE(WriteFileAtomically(folder_.Path("attempt.json"), other).ok());
+  EXPECT_THAT(std::string(folder_.ReadSpec().status().message()), HasSubstr("field 'device' is 'tpu'"));
+  text.erase(text.find(device), device.size());
+  ASSERT_TRUE(WriteFileAtomically(folder_.Path("attempt.json"), text).ok());
+  const absl::StatusOr<AttemptSpec> spec = folder_.ReadSpec();
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->device, "cpu");
 }
 
 TEST_F(AttemptFolderTest, NamesTheFieldThatIsMissing) {
