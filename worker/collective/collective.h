@@ -10,7 +10,7 @@
 
 namespace entrain::collective {
 
-// A reduction under way. Wait() returns once the buffer holds the result.
+// A reduction under way. Wait() returns once the buffer holds the result, for the host and for every CUDA stream.
 class Work {
  public:
   virtual ~Work() = default;
@@ -22,13 +22,19 @@ class Collective {
   virtual ~Collective() = default;
   virtual int rank() const = 0;
   virtual int world_size() const = 0;
-  // Sums `count` floats over all ranks, in rank order, so that the result does not depend on where ranks run or when they arrive.
-  // The buffer must stay alive and untouched until Wait(). Called in the same order on every rank, from one thread.
+  // Sums `count` floats over all ranks. In host memory: in rank order, so that the result does not depend on where ranks run or when
+  // they arrive. In GPU memory (nccl only): in an order that NCCL derives from its algorithm, the world and the count, never from arrival;
+  // so the bits repeat from run to run on the same GPU model, links between the GPUs, world size, NCCL version and NCCL algorithm
+  // (NCCL_ALGO, NCCL_PROTO), and are not promised to equal those of other hardware or of rank order.
+  // The buffer must stay alive and untouched until Wait(). Called in the same order on every rank, by one thread at a time.
   virtual std::unique_ptr<Work> AllReduceSum(float* buffer, std::int64_t count) = 0;
   // Elementwise maximum, blocking.
   virtual absl::Status AllReduceMax(float* buffer, std::int64_t count) = 0;
   virtual absl::Status Broadcast(void* bytes, std::int64_t size, int root) = 0;
   virtual absl::Status Barrier() = 0;
+  // The cudaStream_t whose work fills device buffers, until the next call: a reduction starts after what it holds then. Null is CUDA's
+  // default stream, and what holds before the first call.
+  virtual void SetComputeStream(void* /*cuda_stream*/) {}
   // Ends every rank of the gang at once; used when this rank cannot go on.
   virtual void Abort(int exit_code) = 0;
 };

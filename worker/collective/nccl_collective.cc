@@ -121,6 +121,7 @@ class NcclCollective : public Collective {
 
   absl::Status Broadcast(void* bytes, std::int64_t size, int root) override {
     if (!IsDevicePointer(bytes)) return engine_->Broadcast(bytes, size, root)->Wait();
+    ENTRAIN_RETURN_IF_ERROR(FollowComputation());
     const ncclResult_t code =
         ncclBroadcast(bytes, bytes, static_cast<std::size_t>(size), ncclUint8, root, comm_, stream_);
     ENTRAIN_RETURN_IF_ERROR(NcclStatus(code, "broadcast", comm_));
@@ -129,6 +130,8 @@ class NcclCollective : public Collective {
   }
 
   absl::Status Barrier() override { return engine_->Barrier()->Wait(); }
+
+  void SetComputeStream(void* cuda_stream) override { compute_stream_ = static_cast<cudaStream_t>(cuda_stream); }
 
   void Abort(int exit_code) override {
     AbortCommunicator();
@@ -157,14 +160,18 @@ class NcclCollective : public Collective {
     return absl::OkStatus();
   }
 
-  // Starts after everything that the computation's stream (CUDA's default one) holds now.
-  absl::Status Enqueue(float* buffer, std::int64_t count, ncclRedOp_t operation, cudaEvent_t* done) {
+  // What is enqueued next starts after everything that the computation's stream holds now.
+  absl::Status FollowComputation() {
     cudaEvent_t ready = nullptr;
     ENTRAIN_RETURN_IF_ERROR(CudaStatus(cudaEventCreateWithFlags(&ready, cudaEventDisableTiming), "make event"));
-    absl::Status status = CudaStatus(cudaEventRecord(ready, nullptr), "record event");
+    absl::Status status = CudaStatus(cudaEventRecord(ready, compute_stream_), "record event");
     if (status.ok()) status = CudaStatus(cudaStreamWaitEvent(stream_, ready, 0), "wait for event");
     cudaEventDestroy(ready);
-    ENTRAIN_RETURN_IF_ERROR(status);
+    return status;
+  }
+
+  absl::Status Enqueue(float* buffer, std::int64_t count, ncclRedOp_t operation, cudaEvent_t* done) {
+    ENTRAIN_RETURN_IF_ERROR(FollowComputation());
     ENTRAIN_RETURN_IF_ERROR(CudaStatus(cudaEventCreateWithFlags(done, cudaEventDisableTiming), "make event"));
     const ncclResult_t code =
         ncclAllReduce(buffer, buffer, static_cast<std::size_t>(count), ncclFloat, operation, comm_, stream_);
@@ -196,6 +203,7 @@ class NcclCollective : public Collective {
   std::unique_ptr<MpiEngine> engine_;
   ncclComm_t comm_ = nullptr;
   cudaStream_t stream_ = nullptr;
+  cudaStream_t compute_stream_ = nullptr;
   int device_ = 0;
   std::atomic<bool> failed_{false};
   std::atomic<bool> stopping_{false};
