@@ -66,6 +66,7 @@ struct Gpt::Impl {
   // A scalar or vector that the config may fix: a parameter if it is trainable, else state.
   void NameTrainable(const std::string& name, const Tensor& tensor);
   void NameNorm(const std::string& name, const LayerNorm& norm);
+  void MoveTo(torch::Device device);
 
   Tensor Normed(const Tensor& x, const LayerNorm& norm) const;
   Tensor Activated(const Tensor& x, const Layer& layer) const;
@@ -190,6 +191,18 @@ void Gpt::Impl::NameLayer(std::int64_t index) {
   }
 }
 
+// Replaces the data behind every handle: layers and names share their tensors.
+void Gpt::Impl::MoveTo(torch::Device device) {
+  for (NamedTensors* tensors : {&parameters, &state}) {
+    for (auto& [name, tensor] : *tensors) tensor.set_data(tensor.detach().to(device));
+  }
+  for (Layer& layer : layers) {
+    for (Linear* linear : {&layer.attention_in, &layer.attention_out, &layer.ffn_in, &layer.ffn_out}) {
+      linear->MoveConstants(device);
+    }
+  }
+}
+
 Tensor Gpt::Impl::Normed(const Tensor& x, const LayerNorm& norm) const {
   return norm.gain.defined() ? at::layer_norm(x, {config.n_embd}, norm.gain, norm.shift, config.ln_eps) : x;
 }
@@ -286,8 +299,10 @@ void Gpt::Impl::Measure(const EntropyTrace& trace, std::int64_t context, const F
   if (UsesEpsilonEntropy(config.reg)) output->reg = output->reg / options.batch_share;
 }
 
-Gpt::Gpt(const ModelConfig& config, std::uint64_t seed, torch::Dtype dtype)
-    : impl_(std::make_unique<Impl>(config, seed, dtype)) {}
+Gpt::Gpt(const ModelConfig& config, std::uint64_t seed, torch::Dtype dtype, torch::Device device)
+    : impl_(std::make_unique<Impl>(config, seed, dtype)) {
+  if (!device.is_cpu()) impl_->MoveTo(device);
+}
 
 Gpt::~Gpt() = default;
 

@@ -46,11 +46,12 @@ class Gpt : public torch::nn::Module {
  public:
   // The config must be valid. Parameters hold the seeded initialisation: every weight matrix N(0, init_std), the projections into the
   // residual stream included, as the authors' code has it (their blocks replace GPT-2's and with them its 1/sqrt(2L)). A parameter's
-  // values are a pure function of (seed, its name).
-  Gpt(const domain::ModelConfig& config, std::uint64_t seed, torch::Dtype dtype = torch::kFloat32);
+  // values are a pure function of (seed, its name), drawn on the CPU and copied to the device, so that every device starts equal.
+  Gpt(const domain::ModelConfig& config, std::uint64_t seed, torch::Dtype dtype = torch::kFloat32,
+      torch::Device device = torch::kCPU);
   ~Gpt() override;
 
-  // tokens and labels: int64 [B,T]; labels already shifted, -100 is not counted. Labels may be undefined: then total, ce are.
+  // tokens and labels: int64 [B,T] on the model's device; labels already shifted, -100 is not counted. Labels may be undefined: then total, ce are.
   ForwardOutput Forward(const torch::Tensor& tokens_BT, const torch::Tensor& labels_BT, const ForwardOptions& options);
 
   const domain::ModelConfig& config() const;

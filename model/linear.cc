@@ -62,6 +62,10 @@ void Linear::AppendState(NamedTensors* state) const {
   state->emplace_back(spec_.name + ".weight_v", v_);
 }
 
+void Linear::MoveConstants(torch::Device device) {
+  if (bias_mask_.defined()) bias_mask_ = bias_mask_.to(device);
+}
+
 Tensor Linear::Bias() const { return bias_mask_.defined() ? bias_ * bias_mask_ : bias_; }
 
 Tensor Linear::Apply(const Tensor& x, bool training) {

@@ -43,6 +43,8 @@ class Linear {
 
   void AppendParameters(NamedTensors* parameters) const;
   void AppendState(NamedTensors* state) const;
+  // Moves what is neither a parameter nor state; those are moved by whoever holds their names.
+  void MoveConstants(torch::Device device);
 
  private:
   torch::Tensor Bias() const;
