@@ -11,7 +11,7 @@
 namespace entrain::trainer {
 
 absl::StatusOr<Batches> Batches::Create(const data::TokenDataset* dataset, const domain::RunConfig& config, int rank,
-                                        int world_size) {
+                                        int world_size, torch::Device device) {
   if (dataset->vocab_size() > config.model.vocab_size) {
     return absl::InvalidArgumentError(StrCat("dataset ", dataset->ref().ToString(), " has a vocabulary of ",
                                              dataset->vocab_size(), ", but model.vocab_size is ", config.model.vocab_size));
@@ -23,12 +23,13 @@ absl::StatusOr<Batches> Batches::Create(const data::TokenDataset* dataset, const
   ENTRAIN_ASSIGN_OR_RETURN(data::SequenceOrder order,
                            data::SequenceOrder::Create(dataset->TokenCount(data::Split::kTrain), config.train.context,
                                                        config.train.seed));
-  return Batches(dataset, std::move(order), config.train, rank, world_size);
+  return Batches(dataset, std::move(order), config.train, rank, world_size, device);
 }
 
 Batches::Batches(const data::TokenDataset* dataset, data::SequenceOrder order, const domain::TrainConfig& train, int rank,
-                 int world_size)
+                 int world_size, torch::Device device)
     : dataset_(dataset),
+      device_(device),
       order_(std::move(order)),
       context_(train.context),
       batch_size_(train.batch_size),
@@ -57,7 +58,9 @@ Batch Batches::Validation(std::int64_t begin, std::int64_t end) const {
 
 Batch Batches::Read(data::Split split, const std::vector<std::int64_t>& begins) const {
   const auto sequences = static_cast<std::int64_t>(begins.size());
-  Batch batch{torch::empty({sequences, context_}, torch::kInt64), torch::empty({sequences, context_}, torch::kInt64)};
+  // From pinned memory a copy to the GPU does not hold up the host.
+  const auto options = torch::TensorOptions().dtype(torch::kInt64).pinned_memory(device_.is_cuda());
+  Batch batch{torch::empty({sequences, context_}, options), torch::empty({sequences, context_}, options)};
   std::int64_t* tokens = batch.tokens_BT.data_ptr<std::int64_t>();
   std::int64_t* labels = batch.labels_BT.data_ptr<std::int64_t>();
   std::vector<std::int32_t> window(static_cast<std::size_t>(context_) + 1);
@@ -66,7 +69,8 @@ Batch Batches::Read(data::Split split, const std::vector<std::int64_t>& begins) 
     tokens = std::copy(window.begin(), window.end() - 1, tokens);
     labels = std::copy(window.begin() + 1, window.end(), labels);
   }
-  return batch;
+  if (device_.is_cpu()) return batch;
+  return {batch.tokens_BT.to(device_, /*non_blocking=*/true), batch.labels_BT.to(device_, /*non_blocking=*/true)};
 }
 
 }  // namespace entrain::trainer

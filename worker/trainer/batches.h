@@ -20,9 +20,9 @@ struct Batch {
 
 class Batches {
  public:
-  // The dataset must outlive this. INVALID_ARGUMENT when the data does not fit the model or the world size.
+  // The dataset must outlive this; batches are made on `device`. INVALID_ARGUMENT when the data does not fit the model or the world size.
   static absl::StatusOr<Batches> Create(const data::TokenDataset* dataset, const domain::RunConfig& config, int rank,
-                                        int world_size);
+                                        int world_size, torch::Device device);
 
   // Micro-batch `micro` of the step that makes `step` steps complete (the first is 1).
   Batch Training(std::int64_t step, std::int64_t micro) const;
@@ -34,10 +34,11 @@ class Batches {
 
  private:
   Batches(const data::TokenDataset* dataset, data::SequenceOrder order, const domain::TrainConfig& train, int rank,
-          int world_size);
+          int world_size, torch::Device device);
   Batch Read(data::Split split, const std::vector<std::int64_t>& begins) const;
 
   const data::TokenDataset* dataset_;
+  torch::Device device_;
   data::SequenceOrder order_;
   std::int64_t context_;
   std::int64_t batch_size_;

@@ -30,7 +30,7 @@ struct CheckpointState {
   std::uint64_t seed = 0;
   std::int64_t world_size = 1;
   std::int64_t threads_per_rank = 1;
-  std::string instruction_set;
+  std::string instruction_set;  // on a GPU: its model
   std::string config_hash;  // of the run configuration's bytes
   std::string build_id;     // for people
 };

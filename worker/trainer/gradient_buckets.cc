@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/check.h"
+#include "worker/trainer/tensor_reduction.h"
 
 namespace entrain::trainer {
 namespace {
@@ -64,7 +65,7 @@ void GradientBuckets::OnGradient(std::size_t bucket) {
 void GradientBuckets::LaunchComplete() {
   for (; next_ < buckets_.size() && buckets_[next_].missing <= 0; ++next_) {
     Bucket& bucket = buckets_[next_];
-    bucket.work = collective_->AllReduceSum(flat_.data_ptr<float>() + bucket.begin, bucket.end - bucket.begin);
+    bucket.work = StartSum(collective_, flat_.narrow(0, bucket.begin, bucket.end - bucket.begin));
   }
 }
 

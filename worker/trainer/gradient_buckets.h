@@ -1,5 +1,5 @@
 // The optimiser's flat gradient buffer, cut into buckets that leave for the reduction as soon as the backward pass has filled them, so
-// that communication overlaps the rest of it.
+// that communication overlaps the rest of it. On a GPU they leave from autograd's thread while the training thread waits in backward().
 #pragma once
 
 #include <torch/torch.h>

@@ -78,8 +78,11 @@ data::TensorView CutRows(data::TensorView view, std::int64_t rows) {
 void Snapshot::Copy(const AdamW::NamedTensors& from, std::map<std::string, Tensor>* to) {
   for (const auto& [name, tensor] : from) {
     Tensor& copy = (*to)[name];
-    if (!copy.defined()) copy = torch::empty(tensor.sizes(), torch::TensorOptions().dtype(tensor.scalar_type()));
-    copy.copy_(tensor.detach());
+    if (!copy.defined()) {
+      copy = torch::empty(tensor.sizes(),
+                          torch::TensorOptions().dtype(tensor.scalar_type()).pinned_memory(tensor.is_cuda()));
+    }
+    copy.copy_(tensor.detach(), /*non_blocking=*/true);
   }
 }
 
@@ -88,6 +91,8 @@ void Snapshot::Capture(const model::Gpt& model, const AdamW& optimizer) {
   Copy(model.NamedParameters(), &model_);
   Copy(model.NamedState(), &model_);
   Copy(optimizer.NamedState(), &optimizer_);
+  const torch::Device device = optimizer.flat_parameters().device();
+  if (device.is_cuda()) torch::cuda::synchronize(device.index());
 }
 
 std::map<std::string, data::TensorView> Snapshot::Views(const std::map<std::string, Tensor>& tensors) {

@@ -15,8 +15,8 @@
 
 namespace entrain::trainer {
 
-// A copy of everything that changes while training, so that a checkpoint can be written while the next steps run. Reusable: the second
-// capture copies into the first one's memory.
+// A copy in host memory of everything that changes while training, so that a checkpoint can be written while the next
+// steps run. Reusable: the second capture copies into the first one's memory.
 class Snapshot {
  public:
   void Capture(const model::Gpt& model, const AdamW& optimizer);

@@ -107,7 +107,7 @@ void AdamW::Step(double lr) {
 void AdamW::StepRange(std::int64_t begin, std::int64_t end, double lr, double weight_decay) {
   if (begin == end) return;
   const auto range = [&](const Tensor& flat) { return std::vector<Tensor>{flat.narrow(0, begin, end - begin)}; };
-  const std::vector<Tensor> step = {at::full({}, static_cast<double>(step_), at::TensorOptions().dtype(torch::kFloat32))};
+  const std::vector<Tensor> step = {at::full({}, static_cast<double>(step_), parameter_.options().dtype(torch::kFloat32))};
   at::_fused_adamw_(range(parameter_), range(gradient_), range(first_moment_), range(second_moment_), {}, step, lr,
                     options_.beta1, options_.beta2, weight_decay, options_.eps, /*amsgrad=*/false, /*maximize=*/false);
 }

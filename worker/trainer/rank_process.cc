@@ -19,6 +19,7 @@
 #include "sweep/run_config_json.h"
 #include "worker/attempt/control_socket.h"
 #include "worker/trainer/console.h"
+#include "worker/trainer/device.h"
 #include "worker/trainer/training_run.h"
 
 namespace entrain::trainer {
@@ -214,6 +215,12 @@ int RunAttempt(const std::string& folder_path, const RankOptions& options) {
   if (!spec.ok()) {
     Leave(folder, rank, {CauseOf(spec.status()), std::string(spec.status().message())}, {});
     return ExitCodeOf(CauseOf(spec.status()));
+  }
+  // Before the collective, which joins with the GPU that is current.
+  if (const absl::Status status = SelectDevice(*spec, rank).status(); !status.ok()) {
+    const EndCause cause = absl::IsUnavailable(status) ? EndCause::kLaunch : CauseOf(status);
+    Leave(folder, rank, {cause, std::string(status.message())}, {});
+    return ExitCodeOf(cause);
   }
   absl::StatusOr<std::unique_ptr<collective::Collective>> collective = collective::MakeCollective(spec->collective);
   if (!collective.ok()) {

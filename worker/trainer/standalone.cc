@@ -13,6 +13,7 @@
 #include "sweep/run_config_json.h"
 #include "worker/attempt/attempt_folder.h"
 #include "worker/collective/collective.h"
+#include "worker/trainer/device.h"
 #include "worker/trainer/rank_process.h"
 
 namespace entrain::trainer {
@@ -54,6 +55,7 @@ absl::StatusOr<std::string> MakeFolder(const StandaloneOptions& options, const s
   spec.resume_dir = Absolute(options.resume_dir);
   spec.init_dir = Absolute(options.init_dir);
   spec.collective = backend;
+  spec.device = options.device;
   spec.world_size = world_size;
   spec.ranks_per_machine = world_size;
   spec.threads_per_rank =
@@ -69,7 +71,15 @@ absl::StatusOr<std::string> MakeFolder(const StandaloneOptions& options, const s
 int RunStandalone(const StandaloneOptions& options) {
   const LauncherPlace place = FindLauncherPlace();
   std::string backend = options.collective;
-  if (backend.empty()) backend = place.world_size > 1 ? "mpi" : "single";
+  if (backend.empty()) backend = place.world_size == 1 ? "single" : options.device == "cuda" ? "nccl" : "mpi";
+  attempt::AttemptSpec local;
+  local.device = options.device;
+  local.collective = backend;
+  local.ranks_per_machine = place.world_size;
+  if (const absl::Status status = SelectDevice(local, place.rank).status(); !status.ok()) {
+    std::fprintf(stderr, "entrain-trainer: %s\n", std::string(status.message()).c_str());
+    return absl::IsUnavailable(status) ? kExitRetryable : kExitConfig;
+  }
   absl::StatusOr<std::unique_ptr<collective::Collective>> collective = collective::MakeCollective(backend);
   if (!collective.ok()) {
     std::fprintf(stderr, "entrain-trainer: %s\n", std::string(collective.status().message()).c_str());

@@ -12,7 +12,8 @@ struct StandaloneOptions {
   std::string out_dir;      // attempt folders are made below it: attempt-0001, attempt-0002, ...
   std::string resume_dir;
   std::string init_dir;
-  std::string collective;   // empty: mpi under a launcher, else single
+  std::string device = "cpu";  // or "cuda": rank i on GPU i
+  std::string collective;   // empty: single, or under a launcher mpi (on GPUs nccl)
   std::int64_t threads_per_rank = 0;  // 0: as run.json says
   std::int64_t keep_checkpoints = 2;
   bool allow_inexact_resume = false;

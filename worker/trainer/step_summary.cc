@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "worker/trainer/tensor_reduction.h"
 
 namespace entrain::trainer {
 namespace {
@@ -14,7 +15,7 @@ float MaxOrNan(float a, float b) { return std::isnan(a) || std::isnan(b) ? std::
 }  // namespace
 
 StepSummary::StepSummary(std::int64_t n_layer, std::int64_t n_head, std::int64_t accumulation,
-                         collective::Collective* collective)
+                         torch::Device device, collective::Collective* collective)
     : n_layer_(n_layer),
       n_head_(n_head),
       accumulation_(accumulation),
@@ -25,34 +26,35 @@ StepSummary::StepSummary(std::int64_t n_layer, std::int64_t n_head, std::int64_t
   wish_begin_ = reg_begin_ + world_size_ * accumulation_;
   score_begin_ = wish_begin_ + world_size_;
   entropy_begin_ = score_begin_ + world_size_ * n_layer_;
-  values_.resize(static_cast<std::size_t>(entropy_begin_ + n_layer_ * n_head_));
+  values_ = torch::zeros({entropy_begin_ + n_layer_ * n_head_}, torch::TensorOptions().dtype(torch::kFloat32).device(device));
+  host_values_ = values_;
+  if (device.is_cuda()) host_values_ = torch::empty(values_.sizes(), torch::TensorOptions().dtype(torch::kFloat32).pinned_memory(true));
 }
 
-void StepSummary::Clear() { std::fill(values_.begin(), values_.end(), 0.0f); }
+void StepSummary::Clear() { values_.zero_(); }
 
 void StepSummary::AddMicroBatch(std::int64_t micro, const model::ForwardOutput& output) {
+  ENTRAIN_CHECK(output.entropy_LH.numel() == n_layer_ * n_head_ && output.max_abs_score_L.numel() == n_layer_);
+  const torch::NoGradGuard no_grad;
   const std::int64_t slot = rank_ * accumulation_ + micro;
-  *Slots(slot) = output.ce.item<float>();
-  *Slots(reg_begin_ + slot) = output.reg.item<float>();
-  const torch::Tensor entropy_LH = output.entropy_LH.to(torch::kCPU, torch::kFloat32).contiguous();
-  const torch::Tensor score_L = output.max_abs_score_L.to(torch::kCPU, torch::kFloat32).contiguous();
-  ENTRAIN_CHECK(entropy_LH.numel() == n_layer_ * n_head_ && score_L.numel() == n_layer_);
-  for (std::int64_t i = 0; i < n_layer_ * n_head_; ++i) *Slots(entropy_begin_ + i) += entropy_LH.data_ptr<float>()[i];
-  for (std::int64_t layer = 0; layer < n_layer_; ++layer) {
-    float& score = *Slots(score_begin_ + rank_ * n_layer_ + layer);
-    score = MaxOrNan(score, score_L.data_ptr<float>()[layer]);
-  }
+  values_.narrow(0, slot, 1).copy_(output.ce.view({1}));
+  values_.narrow(0, reg_begin_ + slot, 1).copy_(output.reg.view({1}));
+  values_.narrow(0, entropy_begin_, n_layer_ * n_head_).add_(output.entropy_LH.reshape({-1}));
+  // The larger, or NaN if either is.
+  torch::Tensor score_L = values_.narrow(0, score_begin_ + rank_ * n_layer_, n_layer_);
+  at::maximum_out(score_L, score_L, output.max_abs_score_L.reshape({-1}));
 }
 
 void StepSummary::StartReduction(StopWish wish) {
-  *Slots(wish_begin_ + rank_) = static_cast<float>(wish);
-  work_ = collective_->AllReduceSum(values_.data(), static_cast<std::int64_t>(values_.size()));
+  values_.narrow(0, wish_begin_ + rank_, 1).fill_(static_cast<double>(wish));
+  work_ = StartSum(collective_, values_);
 }
 
 absl::Status StepSummary::Finish() {
   ENTRAIN_CHECK(work_ != nullptr);
   absl::Status status = work_->Wait();
   work_.reset();
+  if (values_.is_cuda()) host_values_.copy_(values_);
   return status;
 }
 

@@ -1,5 +1,6 @@
 // What the ranks tell each other at every step beside gradients: losses, entropies, scores and the wish to stop, in one small reduction
-// that leaves before the backward pass. Values that must stay exact travel in a slot of their own per rank (x + 0 = x).
+// that leaves before the backward pass. They are gathered and reduced where the model computes, and reach the host once a step. Values
+// that must stay exact travel in a slot of their own per rank (x + 0 = x).
 //
 // Shape suffixes: L layers, H heads.
 #pragma once
@@ -19,7 +20,8 @@ namespace entrain::trainer {
 
 class StepSummary {
  public:
-  StepSummary(std::int64_t n_layer, std::int64_t n_head, std::int64_t accumulation, collective::Collective* collective);
+  StepSummary(std::int64_t n_layer, std::int64_t n_head, std::int64_t accumulation, torch::Device device,
+              collective::Collective* collective);
 
   void Clear();
   void AddMicroBatch(std::int64_t micro, const model::ForwardOutput& output);
@@ -36,15 +38,15 @@ class StepSummary {
   std::vector<float> max_abs_score() const;  // [L], NaN if any rank saw NaN
 
  private:
-  float* Slots(std::int64_t begin) { return values_.data() + begin; }
-  const float* Slots(std::int64_t begin) const { return values_.data() + begin; }
+  const float* Slots(std::int64_t begin) const { return host_values_.const_data_ptr<float>() + begin; }
   double MeanOfSlots(std::int64_t begin) const;
 
   std::int64_t n_layer_, n_head_, accumulation_, world_size_, rank_;
   collective::Collective* collective_;
   // Places in values_: losses and regs [rank][micro], wishes [rank], scores [rank][L], entropies [L*H] (summed).
   std::int64_t reg_begin_, wish_begin_, score_begin_, entropy_begin_;
-  std::vector<float> values_;
+  torch::Tensor values_;       // on the device
+  torch::Tensor host_values_;  // after Finish; on a CPU the same tensor
   std::unique_ptr<collective::Work> work_;
 };
 

@@ -35,8 +35,11 @@ void DefineStandalone(CLI::App& app, trainer::StandaloneOptions& options) {
   app.add_option("--out", options.out_dir, "Folder in which the attempt's folder is made");
   app.add_option("--resume", options.resume_dir, "Checkpoint folder to go on from, bit for bit");
   app.add_option("--init", options.init_dir, "Hugging Face GPT-2 folder (model.safetensors) to start from");
-  app.add_option("--collective", options.collective, "How ranks add gradients: single, mpi or nccl; default: mpi under a launcher")
+  app.add_option("--collective", options.collective, "How ranks add gradients: single, mpi or nccl; default: under a launcher mpi, on GPUs nccl")
       ->check(CLI::IsMember({"single", "mpi", "nccl"}));
+  app.add_option("--device", options.device, "Where ranks compute: cpu, or cuda (rank i on GPU i of the machine)")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
   app.add_option("--threads", options.threads_per_rank, "Threads of each rank; default: as the configuration says")
       ->check(CLI::PositiveNumber);
   app.add_option("--keep-checkpoints", options.keep_checkpoints, "The newest checkpoints to keep; 0 keeps all")

@@ -17,11 +17,13 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "worker/trainer/device.h"
 #include "worker/trainer/evaluator.h"
 #include "worker/trainer/gradient_buckets.h"
 #include "worker/trainer/model_state.h"
 #include "worker/trainer/recorder.h"
 #include "worker/trainer/step_summary.h"
+#include "worker/trainer/tensor_reduction.h"
 
 namespace entrain::trainer {
 namespace {
@@ -50,7 +52,7 @@ void FixNumerics(std::int64_t threads) {
 
 class TrainingRun {
  public:
-  TrainingRun(const TrainingContext& context, Batches batches, TrainingProgress* progress);
+  TrainingRun(const TrainingContext& context, const std::string& device, Batches batches, TrainingProgress* progress);
 
   absl::Status LoadStart();
   absl::StatusOr<TrainingEnd> Run();
@@ -81,6 +83,7 @@ class TrainingRun {
   void Beat() const;
 
   const TrainingContext& context_;
+  std::string device_;
   collective::Collective* collective_;
   Batches batches_;
   TrainingProgress* progress_;
@@ -99,16 +102,17 @@ class TrainingRun {
   std::int64_t last_eval_step_ = 0;
 };
 
-TrainingRun::TrainingRun(const TrainingContext& context, Batches batches, TrainingProgress* progress)
+TrainingRun::TrainingRun(const TrainingContext& context, const std::string& device, Batches batches, TrainingProgress* progress)
     : context_(context),
+      device_(device),
       collective_(context.collective),
       batches_(std::move(batches)),
       progress_(progress),
-      model_(context.config.model, context.config.train.seed),
+      model_(context.config.model, context.config.train.seed, torch::kFloat32, torch::Device(device)),
       optimizer_(model_.NamedParameters(), AdamWOptions::From(context.config.train)),
       buckets_(optimizer_, model_.NamedParameters(), context.collective),
       summary_(context.config.model.n_layer, context.config.model.n_head, context.config.train.accumulation,
-               context.collective),
+               torch::Device(device), context.collective),
       evaluator_(&batches_, context.config.train, context.collective) {
   if (is_first()) recorder_ = std::make_unique<Recorder>(context.folder, context.keep_checkpoints);
 }
@@ -169,7 +173,7 @@ model::ForwardOptions TrainingRun::TrainingForward() const {
 
 torch::Tensor TrainingRun::MeanOverRanks(const torch::Tensor& values) const {
   torch::Tensor mean = values.detach().clone(at::MemoryFormat::Contiguous);
-  const absl::Status status = collective_->AllReduceSum(mean.data_ptr<float>(), mean.numel())->Wait();
+  const absl::Status status = StartSum(collective_, mean)->Wait();
   if (!status.ok()) throw std::runtime_error(std::string(status.message()));
   return mean.div_(static_cast<double>(collective_->world_size()));
 }
@@ -227,7 +231,7 @@ domain::EntropySample TrainingRun::MakeSample(double grad_norm, double lr, doubl
   sample.entropy_nats = summary_.entropy_nats();
   sample.max_abs_score = summary_.max_abs_score();
   if (const torch::Tensor theta_LH = model_.Theta(); theta_LH.defined()) {
-    const torch::Tensor flat = theta_LH.detach().to(torch::kFloat32).contiguous();
+    const torch::Tensor flat = theta_LH.detach().to(torch::kCPU, torch::kFloat32).contiguous();
     sample.theta.assign(flat.data_ptr<float>(), flat.data_ptr<float>() + flat.numel());
   }
   return sample;
@@ -300,7 +304,7 @@ CheckpointState TrainingRun::CurrentState() const {
   state.seed = train().seed;
   state.world_size = collective_->world_size();
   state.threads_per_rank = context_.spec.threads_per_rank;
-  state.instruction_set = at::get_cpu_capability();
+  state.instruction_set = HardwareModel(device_);
   state.config_hash = context_.config_hash;
   state.build_id = std::string(BuildId());
   return state;
@@ -316,13 +320,14 @@ void TrainingRun::Beat() const {
 
 absl::StatusOr<TrainingEnd> Train(const TrainingContext& context, TrainingProgress* progress) {
   if (context.config.train.precision != domain::Precision::kFp32) {
-    return absl::InvalidArgumentError("train.precision: on CPU slots only fp32 is supported");
+    return absl::InvalidArgumentError("train.precision: only fp32 is supported");
   }
+  ENTRAIN_ASSIGN_OR_RETURN(const std::string device, SelectDevice(context.spec, context.collective->rank()));
   FixNumerics(context.spec.threads_per_rank);
   ENTRAIN_ASSIGN_OR_RETURN(Batches batches,
                            Batches::Create(context.dataset, context.config, context.collective->rank(),
-                                           context.collective->world_size()));
-  TrainingRun run(context, std::move(batches), progress);
+                                           context.collective->world_size(), torch::Device(device)));
+  TrainingRun run(context, device, std::move(batches), progress);
   ENTRAIN_RETURN_IF_ERROR(run.LoadStart());
   return run.Run();
 }

@@ -245,6 +245,25 @@ TEST_F(TrainerTest, UnusableInputsAreUserErrorsThatNameThem) {
   EXPECT_THAT(vocabulary.Record(0).message, HasSubstr("vocabulary of 256, but model.vocab_size is 100"));
 }
 
+TEST_F(TrainerTest, GpuSlotsThatItCannotUseAreRefusedWithTheRemedy) {
+  Gang over_mpi(Folder("over-mpi"), SmallConfig(3, 1), "");
+  over_mpi.spec().device = "cuda";
+  over_mpi.spec().collective = "mpi";
+  over_mpi.Start();
+  EXPECT_EQ(over_mpi.process().Wait(), 78) << over_mpi.process().Log();
+  EXPECT_EQ(over_mpi.Record(0).cause, EndCause::kUserError);
+  EXPECT_THAT(over_mpi.Record(0).message, HasSubstr("device cuda needs nccl"));
+#ifndef ENTRAIN_CUDA
+  Gang no_cuda(Folder("no-cuda"), SmallConfig(3, 1), "");
+  no_cuda.spec().device = "cuda";
+  no_cuda.spec().slots = {0};
+  no_cuda.Start();
+  EXPECT_EQ(no_cuda.process().Wait(), 78) << no_cuda.process().Log();
+  EXPECT_EQ(no_cuda.Record(0).cause, EndCause::kUserError);
+  EXPECT_THAT(no_cuda.Record(0).message, HasSubstr("scripts/setup --cuda"));
+#endif
+}
+
 TEST_F(TrainerTest, AloneItMakesItsOwnFolder) {
   const std::string config = Folder("run.json");
   ASSERT_TRUE(WriteFileAtomically(config, sweep::ToCanonicalJson(SmallConfig(3, 1))).ok());

@@ -1,0 +1,16 @@
+// Reductions of tensors: on a GPU they are ordered with the computation, not only with the host's calls.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <memory>
+
+#include "worker/collective/collective.h"
+
+namespace entrain::trainer {
+
+// Sums the contiguous float32 tensor over the ranks, in place. It starts after what the calling thread's compute stream holds now; after
+// Wait() both the host and that stream may read the result.
+std::unique_ptr<collective::Work> StartSum(collective::Collective* collective, const torch::Tensor& values);
+
+}  // namespace entrain::trainer
