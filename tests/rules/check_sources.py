@@ -32,7 +32,7 @@ ROOMS = {
     "worker/agent": {"worker/core", "worker/attempt", "worker/launcher", "artifacts", "policy", "proto", "protobuf", "grpc",
                      "metrics", "sweep", "CLI"},
     "worker/collective": {"nccl", "mpi", "torch", "cuda"},
-    "worker/trainer": {"model", "worker/collective", "data", "sweep", "worker/attempt", "torch", "CLI", "nlohmann"},
+    "worker/trainer": {"model", "worker/collective", "data", "sweep", "worker/attempt", "torch", "cuda", "CLI", "nlohmann"},
     "model": {"model/kernels", "data", "torch"},
     "model/kernels": {"torch", "cuda"},
     "metrics": {"prometheus"},
