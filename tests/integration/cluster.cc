@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/strings.h"
 #include "data/prepare.h"
 
@@ -92,7 +93,7 @@ std::string Cluster::Submit(const std::string& yaml) {
   v1::SubmitRequest request;
   request.set_yaml(yaml);
   request.set_owner("tester");
-  request.set_idempotency_key(yaml);
+  request.set_idempotency_key(HashHex(yaml));
   auto* binding = request.add_datasets();
   binding->set_path("python-stdlib");
   binding->set_reference(dataset_ref_);
