@@ -36,6 +36,11 @@ std::string AwaitFile(const std::string& path) {
   return content;
 }
 
+std::string ProgramOf(pid_t pid) {
+  const std::string command = ReadFile(StrCat("/proc/", pid, "/cmdline")).value_or("");
+  return std::filesystem::path(command.substr(0, command.find('\0'))).filename().string();
+}
+
 }  // namespace
 
 Cluster::Cluster(const std::string& name, int lease_ms)
@@ -181,8 +186,9 @@ std::string Cluster::FinalWeights(const std::string& run_id) {
 }
 
 std::vector<pid_t> Cluster::GangProcesses(const std::string& program) {
-  std::vector<pid_t> pids = FindProcesses({root_ + "/", "/attempts/", program});
-  std::erase_if(pids, [](pid_t pid) { return pid == ::getpid(); });
+  std::vector<pid_t> pids = FindProcesses({root_ + "/", "/attempts/"});
+  // By what it runs, not by its arguments: mpirun's name the trainer too.
+  std::erase_if(pids, [&program](pid_t pid) { return !program.empty() && ProgramOf(pid) != program; });
   return pids;
 }
 

@@ -25,7 +25,7 @@ TEST(Gpt2Small, TrainsThreeStepsIsKilledAndResumes) {
         return !run.id().empty() && cluster.GetRun(run.id()).checkpoints_size() > 0;
       },
       240'000);
-  for (pid_t pid : cluster.GangProcesses("entrain-trainer attempt")) kill(pid, SIGKILL);
+  for (pid_t pid : cluster.GangProcesses("entrain-trainer")) kill(pid, SIGKILL);
   const auto run = cluster.AwaitState(sweep, "succeeded", 300'000);
   EXPECT_EQ(run.parameters(), 124'439'808 - (1024 - 128) * 768);
   EXPECT_GE(run.attempt(), 1u);

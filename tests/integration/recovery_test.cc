@@ -7,8 +7,8 @@
 namespace entrain::testing {
 namespace {
 
-constexpr int kSteps = 300;
-constexpr char kCheckpoints[] = "  checkpoint_interval_steps: 50\n";
+constexpr int kSteps = 2000;
+constexpr char kCheckpoints[] = "  checkpoint_interval_steps: 100\n";
 
 void ExpectEverySampleOnce(Cluster& cluster, const std::string& run_id, int steps) {
   const auto samples = cluster.Samples(run_id);
@@ -75,7 +75,7 @@ TEST_F(Recovery, KilledDaemonAdoptsItsGangAgain) {
 TEST_F(Recovery, KilledRankIsResumedFromTheLastCheckpoint) {
   Cluster cluster("kill-rank");
   Begin(&cluster);
-  KillFirst(cluster, "entrain-trainer attempt");
+  KillFirst(cluster, "entrain-trainer");
   ExpectEndsAsIfUndisturbed(cluster, 2);
 }
 
