@@ -44,7 +44,8 @@ std::string ProgramOf(pid_t pid) {
 }  // namespace
 
 Cluster::Cluster(const std::string& name, int lease_ms)
-    : root_(StrCat(::testing::TempDir(), "/entrain-", name, "-", ::getpid())), lease_ms_(lease_ms) {
+    : root_(std::filesystem::path(StrCat(::testing::TempDir(), "/entrain-", name, "-", ::getpid())).lexically_normal()),
+      lease_ms_(lease_ms) {
   std::filesystem::remove_all(root_);
   EXPECT_TRUE(MakeFolders(root_ + "/artifacts/datasets").ok());
 }
