@@ -20,7 +20,7 @@ struct Outcome {
 class BadInput : public ::testing::Test {
  protected:
   void SetUp() override {
-    dir_ = StrCat(::testing::TempDir(), "/entrain-bad-", ::getpid());
+    dir_ = std::filesystem::path(StrCat(::testing::TempDir(), "/entrain-bad-", ::getpid())).lexically_normal();
     std::filesystem::remove_all(dir_);
     ASSERT_TRUE(MakeFolders(dir_).ok());
   }

@@ -62,7 +62,8 @@ TEST(FullDisk, AFailedCheckpointIsAStorageFailureAndTheRunGoesOnOnceThereIsRoom)
   const auto run = cluster.AwaitState(sweep, "succeeded");
   EXPECT_EQ(cluster.Samples(run.id()).size(), 1500u);
   // Only whole checkpoints were published.
-  for (const auto& checkpoint : cluster.GetRun(run.id()).checkpoints()) {
+  const v1::RunDetail ended = cluster.GetRun(run.id());
+  for (const auto& checkpoint : ended.checkpoints()) {
     EXPECT_TRUE(std::filesystem::exists(StrCat(cluster.root(), "/artifacts/", checkpoint.path(), "/manifest.json")));
   }
 }
