@@ -139,10 +139,13 @@ void HandleSignals(Agent* agent) {
     int signal = 0;
     ::sigwait(&signals, &signal);
     agent->Drain(signal == SIGINT ? "interrupted" : "asked to terminate");
-    // The end of a parent that asked for it (PR_SET_PDEATHSIG) may send the signal once for each of its threads: that is one request.
-    std::this_thread::sleep_for(std::chrono::milliseconds(500));
-    const timespec none{};
-    while (::sigtimedwait(&signals, nullptr, &none) > 0) {
+    // The end of a parent (PR_SET_PDEATHSIG, SIGTERM) may send the signal once for each of its threads: that is one request. A
+    // person's second Ctrl-C counts at once.
+    if (signal == SIGTERM) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(500));
+      const timespec none{};
+      while (::sigtimedwait(&signals, nullptr, &none) > 0) {
+      }
     }
     ::sigwait(&signals, &signal);
     Log(LogLevel::kWarning, "second signal: ending at once, gangs stay", {});
