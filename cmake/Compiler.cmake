@@ -22,6 +22,10 @@ endif()
 add_library(entrain_warnings INTERFACE)
 target_compile_options(entrain_warnings INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wno-missing-field-initializers -Werror)
+# In a unit of several files the compiler takes each of them for a header, whose classes should not hold file-local types.
+if(CMAKE_UNITY_BUILD)
+  target_compile_options(entrain_warnings INTERFACE -Wno-subobject-linkage)
+endif()
 
 if(ENTRAIN_SANITIZE STREQUAL "address")
   add_compile_options(-fsanitize=address,undefined -fno-omit-frame-pointer)

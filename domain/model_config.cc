@@ -8,7 +8,7 @@
 namespace entrain::domain {
 namespace {
 
-absl::Status RequirePositive(std::int64_t value, std::string_view field) {
+absl::Status RequireSize(std::int64_t value, std::string_view field) {
   if (value > 0) return absl::OkStatus();
   return absl::InvalidArgumentError(StrCat("model.", field, " must be positive, is ", value));
 }
@@ -78,11 +78,11 @@ const LayerConfig& ModelConfig::Layer(std::int64_t index) const {
 }
 
 absl::Status Validate(const ModelConfig& config) {
-  ENTRAIN_RETURN_IF_ERROR(RequirePositive(config.vocab_size, "vocab_size"));
-  ENTRAIN_RETURN_IF_ERROR(RequirePositive(config.n_positions, "n_positions"));
-  ENTRAIN_RETURN_IF_ERROR(RequirePositive(config.n_layer, "n_layer"));
-  ENTRAIN_RETURN_IF_ERROR(RequirePositive(config.n_head, "n_head"));
-  ENTRAIN_RETURN_IF_ERROR(RequirePositive(config.n_embd, "n_embd"));
+  ENTRAIN_RETURN_IF_ERROR(RequireSize(config.vocab_size, "vocab_size"));
+  ENTRAIN_RETURN_IF_ERROR(RequireSize(config.n_positions, "n_positions"));
+  ENTRAIN_RETURN_IF_ERROR(RequireSize(config.n_layer, "n_layer"));
+  ENTRAIN_RETURN_IF_ERROR(RequireSize(config.n_head, "n_head"));
+  ENTRAIN_RETURN_IF_ERROR(RequireSize(config.n_embd, "n_embd"));
   if (config.n_inner < 0) {
     return absl::InvalidArgumentError(StrCat("model.n_inner must not be negative, is ", config.n_inner));
   }

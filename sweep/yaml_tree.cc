@@ -281,7 +281,7 @@ std::string DescribeNode(const YamlNode& node) {
       break;
   }
   constexpr std::size_t kShownBytes = 60;
-  const std::string shown = node.text.size() > kShownBytes ? node.text.substr(0, kShownBytes) + "..." : node.text;
+  const std::string shown = StrCat(node.text.substr(0, kShownBytes), node.text.size() > kShownBytes ? "..." : "");
   return node.quoted ? StrCat("the text \"", shown, "\"") : shown;
 }
 

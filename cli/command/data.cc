@@ -14,7 +14,7 @@
 namespace entrain::cli::command {
 namespace {
 
-struct Options {
+struct DataOptions {
   std::string path;
   std::string artifacts = "entrain-data/artifacts";
   data::PrepareOptions prepare;
@@ -28,7 +28,7 @@ std::string DatasetText(const data::PreparedDataset& dataset) {
                 Printable(dataset.dir), "\n");
 }
 
-int Prepare(Session* session, const Options& options) {
+int Prepare(Session* session, const DataOptions& options) {
   SweepFile none;
   none.source.tokenizer = options.prepare.tokenizer;
   none.source.include = options.prepare.include;
@@ -56,7 +56,7 @@ int Prepare(Session* session, const Options& options) {
 void AddData(CLI::App* app, Session* session) {
   CLI::App* group = app->add_subcommand("data", "Prepares text for training");
   group->require_subcommand(1);
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<DataOptions>();
   CLI::App* command = AddCommand(group, session, "prepare",
       {"Turns a folder of text (or one file) into token shards",
        "Prints their reference, name@hash, for a sweep's data.reference.",

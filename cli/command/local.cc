@@ -34,7 +34,7 @@ constexpr std::int64_t kNoteMs = 10'000;
 // How long a sweep whose rest can never start is given, so that a worker that just came up counts.
 constexpr std::int64_t kNeverPatienceMs = 5'000;
 
-struct Options {
+struct LocalOptions {
   std::string file;
   std::string dir = "entrain-data";
   std::string data;
@@ -54,7 +54,7 @@ struct Course {
 // The sweep's part of one `entrain local`: submits, shows, keeps the children alive.
 class LocalRun {
  public:
-  LocalRun(Session* session, const Options& options, local::Fleet* fleet, const Interrupts* interrupts)
+  LocalRun(Session* session, const LocalOptions& options, local::Fleet* fleet, const Interrupts* interrupts)
       : session_(session), fleet_(fleet), interrupts_(interrupts), display_(options.no_watch || session->json()) {}
 
   Course Follow(const v1::SubmitRequest& request) {
@@ -197,7 +197,7 @@ absl::StatusOr<Result> WriteReport(Client* client, const std::string& sweep_id, 
 }
 
 // From the started children to their end; the exit code.
-int Work(Session* session, const Options& options, const local::Folder& folder, const v1::SubmitRequest& request) {
+int Work(Session* session, const LocalOptions& options, const local::Folder& folder, const v1::SubmitRequest& request) {
   const SystemClock clock;
   const Interrupts interrupts;
   local::Fleet fleet(&folder, options.slots, &clock, &interrupts);
@@ -232,7 +232,7 @@ int Work(Session* session, const Options& options, const local::Folder& folder, 
   return session->Fail(absl::FailedPreconditionError(StrCat("can never start on this machine: ", course.never)), kExitFailed);
 }
 
-int Local(Session* session, const Options& options) {
+int Local(Session* session, const LocalOptions& options) {
   if (const int code = CheckSweepFile(*session, options.file, options.data); code != kExitOk) return code;
   const absl::StatusOr<local::Folder> folder = local::Folder::Open(options.dir);
   if (!folder.ok()) return session->Fail(folder.status());
@@ -250,7 +250,7 @@ std::string CheckSlots(const std::string& text) {
 }  // namespace
 
 void AddLocal(CLI::App* app, Session* session) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<LocalOptions>();
   CLI::App* command = AddCommand(app, session, "local",
       {"Trains a sweep on this machine, nothing to set up",
        "Starts a coordinator and a worker, shows the sweep live, writes the report and ends them. Ctrl-C checkpoints every run and ends\n"

@@ -11,7 +11,7 @@
 namespace entrain::cli::command {
 namespace {
 
-struct Options {
+struct LogsOptions {
   std::string run;
   std::uint32_t attempt = 0;
   bool follow = false;
@@ -43,7 +43,7 @@ class LineWriter {
   bool first_ = true;
 };
 
-int Logs(Session* session, const Options& options) {
+int Logs(Session* session, const LogsOptions& options) {
   v1::LogsRequest request;
   request.set_run_id(options.run);
   request.set_attempt(options.attempt);
@@ -63,7 +63,7 @@ int Logs(Session* session, const Options& options) {
 }  // namespace
 
 void AddLogs(CLI::App* app, Session* session) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<LogsOptions>();
   CLI::App* command = AddCommand(app, session, "logs",
       {"Prints what a run's ranks wrote to standard output and error",
        "",

@@ -17,7 +17,7 @@
 namespace entrain::cli::command {
 namespace {
 
-struct Options {
+struct ReportOptions {
   std::string sweep = "last";
   // "table", "json" or a file; the last of each kind counts.
   std::vector<std::string> outputs;
@@ -29,7 +29,7 @@ std::string LeaderboardScreen(const reports::SweepData& sweep, const std::vector
   return text;
 }
 
-int Report(Session* session, const Options& options) {
+int Report(Session* session, const ReportOptions& options) {
   std::string file;
   for (const std::string& output : options.outputs) {
     if (output == "table" || output == "json") session->output = output;
@@ -56,7 +56,7 @@ int Report(Session* session, const Options& options) {
 }  // namespace
 
 void AddReport(CLI::App* app, Session* session) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<ReportOptions>();
   CLI::App* command = AddCommand(app, session, "report",
       {"Prints a sweep's leaderboard and writes its HTML report",
        "-o FILE.html writes the report, one file that opens without a network; -o table|json says how the leaderboard is printed.",

@@ -15,7 +15,7 @@
 namespace entrain::cli::command {
 namespace {
 
-struct Options {
+struct SubmitOptions {
   std::string file;
   std::string key;
   std::string data;
@@ -37,7 +37,7 @@ int FollowToEnd(Session* session, const std::string& id) {
   return ExitCodeOfSweep(end.sweep);
 }
 
-int Submit(Session* session, const Options& options) {
+int Submit(Session* session, const SubmitOptions& options) {
   Preparation preparation = PrepareSubmission(*session, options.file, options.data, options.artifacts);
   if (!preparation.request.has_value()) return preparation.exit_code;
   v1::SubmitRequest& request = *preparation.request;
@@ -58,7 +58,7 @@ int Submit(Session* session, const Options& options) {
 }  // namespace
 
 void AddSubmit(CLI::App* app, Session* session) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<SubmitOptions>();
   CLI::App* command = AddCommand(app, session, "submit",
       {"Hands a sweep to the coordinator",
        "Prepares the sweep's data first. Once this returns, the sweep survives kill -9 and the loss of power. Exit code 65: the file or its\n"

@@ -14,7 +14,7 @@
 namespace entrain::cli::command {
 namespace {
 
-struct Options {
+struct ValidateOptions {
   std::string file;
   std::string data;
   // What one slot computes. As measured with the quickstart's small models on a busy two-core server; large models reach several times
@@ -23,7 +23,7 @@ struct Options {
   std::int64_t slots = 2;
 };
 
-std::int64_t TimeMs(const sweep::Estimate& estimate, const domain::RunSpec& run, const Options& options) {
+std::int64_t TimeMs(const sweep::Estimate& estimate, const domain::RunSpec& run, const ValidateOptions& options) {
   const double flops_per_second = options.slot_gflops * 1e9 * static_cast<double>(run.resources.WorldSize());
   return static_cast<std::int64_t>(1000.0 * estimate.flops / flops_per_second);
 }
@@ -35,7 +35,7 @@ struct Totals {
   std::int64_t time_ms = 0;
 };
 
-Totals Sum(const sweep::ParsedSweep& sweep, const Options& options) {
+Totals Sum(const sweep::ParsedSweep& sweep, const ValidateOptions& options) {
   Totals totals;
   double slot_ms = 0.0;
   for (std::size_t i = 0; i < sweep.spec.runs.size(); ++i) {
@@ -49,7 +49,7 @@ Totals Sum(const sweep::ParsedSweep& sweep, const Options& options) {
   return totals;
 }
 
-std::string TableText(const sweep::ParsedSweep& sweep, const Options& options) {
+std::string TableText(const sweep::ParsedSweep& sweep, const ValidateOptions& options) {
   Table table({{"RUN"}, {"RANKS", Align::kRight}, {"PARAMETERS", Align::kRight}, {"STEPS", Align::kRight}, {"TOKENS", Align::kRight},
                {"MEMORY/RANK", Align::kRight}, {"DISK", Align::kRight}, {"TIME", Align::kRight}});
   for (std::size_t i = 0; i < sweep.spec.runs.size(); ++i) {
@@ -66,7 +66,7 @@ std::string TableText(const sweep::ParsedSweep& sweep, const Options& options) {
                 FormatFixed(options.slot_gflops, 0), " GFLOP/s\n");
 }
 
-nlohmann::json Json(const sweep::ParsedSweep& sweep, const Options& options) {
+nlohmann::json Json(const sweep::ParsedSweep& sweep, const ValidateOptions& options) {
   nlohmann::json runs = nlohmann::json::array();
   for (std::size_t i = 0; i < sweep.spec.runs.size(); ++i) {
     const domain::RunSpec& run = sweep.spec.runs[i];
@@ -92,7 +92,7 @@ nlohmann::json Json(const sweep::ParsedSweep& sweep, const Options& options) {
           {"seconds", static_cast<double>(totals.time_ms) / 1000.0}};
 }
 
-int Validate(Session* session, const Options& options) {
+int Validate(Session* session, const ValidateOptions& options) {
   sweep::ParsedSweep sweep;
   if (const int code = CheckSweepFile(*session, options.file, options.data, &sweep); code != kExitOk) return code;
   session->Print(TableText(sweep, options), session->json() ? Json(sweep, options) : nlohmann::json());
@@ -102,7 +102,7 @@ int Validate(Session* session, const Options& options) {
 }  // namespace
 
 void AddValidate(CLI::App* app, Session* session) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<ValidateOptions>();
   CLI::App* command = AddCommand(app, session, "validate",
       {"Checks a sweep file and shows its runs and what they will need",
        "Parameters, tokens, and estimated memory, disk and time of every run; nothing is submitted and no coordinator is needed. Every\n"

@@ -14,12 +14,12 @@
 namespace entrain::cli::command {
 namespace {
 
-struct Options {
+struct WaitOptions {
   std::string sweep = "last";
   double timeout_s = 0.0;
 };
 
-int Wait(Session* session, const Options& options) {
+int Wait(Session* session, const WaitOptions& options) {
   const Interrupts interrupts;
   Display nothing(true);
   const auto timeout_ms = static_cast<std::int64_t>(options.timeout_s * 1000.0);
@@ -37,7 +37,7 @@ int Wait(Session* session, const Options& options) {
 }  // namespace
 
 void AddWait(CLI::App* app, Session* session) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<WaitOptions>();
   CLI::App* command = AddCommand(app, session, "wait",
       {"Waits until every run of a sweep is final",
        "Also across restarts of the coordinator. The exit code says how they ended: 0 all succeeded, 3 a health rule stopped some, 4 some\n"

@@ -16,7 +16,7 @@ namespace {
 constexpr std::size_t kFactsPerPart = 1024;
 
 // `checksum` is XXH3 of the body: it finds damage that the file's structure does not show.
-const char* const kSchema1 = R"sql(
+const char* const kJournalSchema1 = R"sql(
   CREATE TABLE facts (
     seq INTEGER PRIMARY KEY,
     at_ms INTEGER NOT NULL,
@@ -42,13 +42,13 @@ const char* const kSchema1 = R"sql(
 )sql";
 
 // Events of earlier builds have term 0: which process stored them is not known.
-const char* const kSchema2 = "ALTER TABLE events ADD COLUMN term INTEGER NOT NULL DEFAULT 0;";
+const char* const kJournalSchema2 = "ALTER TABLE events ADD COLUMN term INTEGER NOT NULL DEFAULT 0;";
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SqliteJournal>> SqliteJournal::Open(const std::string& path) {
   ENTRAIN_ASSIGN_OR_RETURN(auto database, Database::Open(path, {.read_only = false, .exclusive = true}));
-  ENTRAIN_RETURN_IF_ERROR(Migrate(database.get(), {kSchema1, kSchema2}, std::numeric_limits<std::int64_t>::max()));
+  ENTRAIN_RETURN_IF_ERROR(Migrate(database.get(), {kJournalSchema1, kJournalSchema2}, std::numeric_limits<std::int64_t>::max()));
   std::unique_ptr<SqliteJournal> journal(new SqliteJournal(std::move(database)));
   ENTRAIN_RETURN_IF_ERROR(journal->Prepare());
   ENTRAIN_RETURN_IF_ERROR(journal->LoadCounters());

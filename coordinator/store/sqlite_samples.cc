@@ -15,7 +15,7 @@ namespace {
 // A file beyond this is not checked as a whole on open; damage then shows when it is read.
 constexpr std::int64_t kCheckLimitBytes = 256 << 20;
 
-const char* const kSchema1 = R"sql(
+const char* const kSamplesSchema1 = R"sql(
   CREATE TABLE attempts (
     run TEXT NOT NULL,
     attempt INTEGER NOT NULL,
@@ -51,7 +51,7 @@ const char* const kSchema1 = R"sql(
 
 absl::StatusOr<std::unique_ptr<SqliteSamples>> SqliteSamples::Open(const std::string& path) {
   ENTRAIN_ASSIGN_OR_RETURN(auto writer, Database::Open(path, {}));
-  ENTRAIN_RETURN_IF_ERROR(Migrate(writer.get(), {kSchema1}, kCheckLimitBytes));
+  ENTRAIN_RETURN_IF_ERROR(Migrate(writer.get(), {kSamplesSchema1}, kCheckLimitBytes));
   ENTRAIN_ASSIGN_OR_RETURN(auto reader, Database::Open(path, {.read_only = true, .exclusive = false}));
   std::unique_ptr<SqliteSamples> samples(new SqliteSamples(std::move(writer), std::move(reader)));
   ENTRAIN_RETURN_IF_ERROR(samples->Prepare());

@@ -15,12 +15,12 @@ using domain::EntropySample;
 using domain::HealthRules;
 using domain::Verdict;
 
-constexpr RunShape kShape{.n_layer = 2, .n_head = 2, .context = 64, .steps = 400};
-const std::vector<double> kHealthy(4, 0.6);
+constexpr RunShape kRunShape{.n_layer = 2, .n_head = 2, .context = 64, .steps = 400};
+const std::vector<double> kHealthyHeads(4, 0.6);
 
 TEST(NonFinite, FiresAtOnceAndSaysWhat) {
-  RunPolicy policy(HealthRules{}, kShape);
-  EntropySample sample = SampleAt(7, kHealthy, 64);
+  RunPolicy policy(HealthRules{}, kRunShape);
+  EntropySample sample = SampleAt(7, kHealthyHeads, 64);
   sample.loss = std::nan("");
   const auto verdict = policy.Observe(2, sample);
   ASSERT_TRUE(verdict.has_value());
@@ -31,16 +31,16 @@ TEST(NonFinite, FiresAtOnceAndSaysWhat) {
 }
 
 TEST(NonFinite, LooksAtGradientsScoresAndEntropies) {
-  EntropySample gradient = SampleAt(1, kHealthy, 64);
+  EntropySample gradient = SampleAt(1, kHealthyHeads, 64);
   gradient.grad_norm = std::numeric_limits<double>::infinity();
-  EXPECT_EQ(RunPolicy(HealthRules{}, kShape).Observe(1, gradient)->rule, "non_finite.grad_norm");
-  EntropySample score = SampleAt(1, kHealthy, 64);
+  EXPECT_EQ(RunPolicy(HealthRules{}, kRunShape).Observe(1, gradient)->rule, "non_finite.grad_norm");
+  EntropySample score = SampleAt(1, kHealthyHeads, 64);
   score.max_abs_score = {3.0F, std::numeric_limits<float>::infinity()};
-  EXPECT_EQ(RunPolicy(HealthRules{}, kShape).Observe(1, score)->explanation,
+  EXPECT_EQ(RunPolicy(HealthRules{}, kRunShape).Observe(1, score)->explanation,
             "layer 1: the largest attention score is inf at step 1");
-  EntropySample entropy = SampleAt(1, kHealthy, 64);
+  EntropySample entropy = SampleAt(1, kHealthyHeads, 64);
   entropy.entropy_nats[3] = std::nanf("");
-  const auto verdict = RunPolicy(HealthRules{}, kShape).Observe(1, entropy);
+  const auto verdict = RunPolicy(HealthRules{}, kRunShape).Observe(1, entropy);
   EXPECT_EQ(verdict->explanation, "layer 1 head 1: the entropy is nan at step 1 (1 of 4 heads not finite)");
   EXPECT_EQ(verdict->heads, std::vector<std::int32_t>{3});
 }
@@ -48,16 +48,16 @@ TEST(NonFinite, LooksAtGradientsScoresAndEntropies) {
 TEST(NonFinite, CanBeDisabled) {
   HealthRules rules;
   rules.non_finite.enabled = false;
-  EntropySample sample = SampleAt(1, kHealthy, 64);
+  EntropySample sample = SampleAt(1, kHealthyHeads, 64);
   sample.loss = std::nan("");
-  EXPECT_FALSE(RunPolicy(rules, kShape).Observe(1, sample).has_value());
+  EXPECT_FALSE(RunPolicy(rules, kRunShape).Observe(1, sample).has_value());
 }
 
 TEST(RunPolicy, GivesOneVerdictARunAndPassesOverRepeatedSteps) {
-  RunPolicy policy(HealthRules{}, kShape);
-  EntropySample bad = SampleAt(5, kHealthy, 64);
+  RunPolicy policy(HealthRules{}, kRunShape);
+  EntropySample bad = SampleAt(5, kHealthyHeads, 64);
   bad.loss = std::nan("");
-  EXPECT_FALSE(policy.Observe(1, SampleAt(5, kHealthy, 64)).has_value());
+  EXPECT_FALSE(policy.Observe(1, SampleAt(5, kHealthyHeads, 64)).has_value());
   EXPECT_FALSE(policy.Observe(1, bad).has_value()) << "step 5 was seen";
   bad.step = 6;
   EXPECT_TRUE(policy.Observe(1, bad).has_value());
@@ -66,8 +66,8 @@ TEST(RunPolicy, GivesOneVerdictARunAndPassesOverRepeatedSteps) {
 }
 
 TEST(RunPolicy, ARewindTakesAVerdictBackAndTheSuccessorGivesItAgain) {
-  RunPolicy policy(HealthRules{}, kShape);
-  EntropySample bad = SampleAt(30, kHealthy, 64);
+  RunPolicy policy(HealthRules{}, kRunShape);
+  EntropySample bad = SampleAt(30, kHealthyHeads, 64);
   bad.loss = std::nan("");
   ASSERT_TRUE(policy.Observe(1, bad).has_value());
   policy.RewindTo(30);
@@ -105,12 +105,12 @@ TEST(RunPolicy, AVerdictIsAFunctionOfTheSamplesInStepOrderAlone) {
   for (std::uint64_t seed = 0; seed < 400; ++seed) {
     Rng rng(seed, 1);
     const std::vector<EntropySample> samples = RandomStream(&rng);
-    RunPolicy plain(rules, kShape);
+    RunPolicy plain(rules, kRunShape);
     const auto expected = Feed(&plain, 1, samples);
     fired += expected.has_value() ? 1 : 0;
 
     // The same run with a few restarts: other samples in between are replaced.
-    RunPolicy rewound(rules, kShape);
+    RunPolicy rewound(rules, kRunShape);
     std::optional<Verdict> last;
     std::size_t next = 0;
     for (int restart = 0; restart < 4; ++restart) {

@@ -5,13 +5,13 @@
 namespace entrain::store {
 namespace {
 
-domain::Fact SomeFact(std::int64_t at_ms) { return {at_ms, at_ms, domain::RunPaused{RunId("r1"), "why"}}; }
+domain::Fact PausedFact(std::int64_t at_ms) { return {at_ms, at_ms, domain::RunPaused{RunId("r1"), "why"}}; }
 
 std::int64_t FactsAfter(Fault fault) {
   const auto inner = MakeMemoryStore();
   const auto store = MakeFaultyStore(inner.get(), {.fail_commit = 2, .fault = fault});
-  EXPECT_TRUE(store->Commit({}, {SomeFact(1), SomeFact(1)}).ok());
-  EXPECT_EQ(store->Commit({}, {SomeFact(2), SomeFact(2)}).code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(store->Commit({}, {PausedFact(1), PausedFact(1)}).ok());
+  EXPECT_EQ(store->Commit({}, {PausedFact(2), PausedFact(2)}).code(), absl::StatusCode::kResourceExhausted);
   std::int64_t facts = 0;
   EXPECT_TRUE(inner->Replay([&](const domain::Fact&) { ++facts; }).ok());
   return facts;
@@ -34,10 +34,10 @@ TEST(FaultyStoreTest, FailsTheChosenSnapshotAndTheOneBeforeStays) {
   for (const auto& [fault, facts_since] : {std::pair(Fault::kRefused, 1), std::pair(Fault::kTorn, 1), std::pair(Fault::kUnknown, 0)}) {
     const auto inner = MakeMemoryStore();
     const auto store = MakeFaultyStore(inner.get(), {.fail_snapshot = 2, .fault = fault});
-    ASSERT_TRUE(store->Commit({}, {SomeFact(1)}).ok());
-    ASSERT_TRUE(store->WriteSnapshot({SomeFact(1)}).ok());
-    ASSERT_TRUE(store->Commit({}, {SomeFact(2)}).ok());
-    EXPECT_FALSE(store->WriteSnapshot({SomeFact(1), SomeFact(2)}).ok());
+    ASSERT_TRUE(store->Commit({}, {PausedFact(1)}).ok());
+    ASSERT_TRUE(store->WriteSnapshot({PausedFact(1)}).ok());
+    ASSERT_TRUE(store->Commit({}, {PausedFact(2)}).ok());
+    EXPECT_FALSE(store->WriteSnapshot({PausedFact(1), PausedFact(2)}).ok());
     EXPECT_EQ(inner->FactsSinceSnapshot(), facts_since);
   }
 }
