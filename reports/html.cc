@@ -65,13 +65,13 @@ std::string Fill(std::string_view page, const std::array<std::pair<std::string_v
 
 }  // namespace
 
-std::string ReportHtml(const SweepData& sweep) {
+std::string ReportHtml(const SweepData& sweep, const PaperComparison* paper) {
   using namespace assets;
   return Fill(report_html, {{{"title", EscapeHtml(sweep.name)},
                              {"style", std::string(report_css)},
                              {"plain", EscapeHtml(LeaderboardText(MakeLeaderboard(sweep)))},
-                             {"data", EscapeScriptData(DumpJson(ReportJson(sweep, kMaxDataBytes)))},
-                             {"script", StrCat(data_js, chart_js, table_js, entropy_js, cost_js, page_js)}}});
+                             {"data", EscapeScriptData(DumpJson(ReportJson(sweep, paper, kMaxDataBytes)))},
+                             {"script", StrCat(data_js, chart_js, table_js, paper_js, entropy_js, cost_js, page_js)}}});
 }
 
 }  // namespace entrain::reports

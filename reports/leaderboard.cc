@@ -5,7 +5,6 @@
 #include <tuple>
 #include <utility>
 
-#include "base/strings.h"
 #include "reports/cost_model.h"
 #include "reports/report.h"
 #include "reports/run_result.h"
@@ -14,16 +13,6 @@ namespace entrain::reports {
 namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-
-bool IsSeed(const std::string& axis) { return axis == "seed" || axis.ends_with(".seed"); }
-
-std::string AxesText(const std::map<std::string, std::string>& axes) {
-  std::string text;
-  for (const auto& [name, value] : axes) {
-    if (!IsSeed(name)) StrAppend(&text, text.empty() ? "" : " ", name, "=", value);
-  }
-  return text;
-}
 
 struct Entry {
   const RunData* run;

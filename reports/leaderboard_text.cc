@@ -17,18 +17,6 @@ constexpr std::size_t kMaxNameWidth = 26;
 using Cells = std::array<std::string, 8>;
 const Cells kHeader = {"#", "variant", "n", "perplexity", "loss", "tok/s", "heads/lnT %", "heads/max %"};
 
-// Cuts at a character boundary.
-std::string Cut(const std::string& text, std::size_t width) {
-  if (DisplayWidth(text) <= width) return text;
-  std::string cut;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const bool begins = (static_cast<unsigned char>(text[i]) & 0xC0) != 0x80;
-    if (begins && DisplayWidth(cut) + 1 == width) break;
-    cut += text[i];
-  }
-  return cut + "…";
-}
-
 std::string Padded(const std::string& text, std::size_t width, bool left) {
   const std::string fill(width - std::min(width, DisplayWidth(text)), ' ');
   return left ? text + fill : fill + text;
@@ -52,7 +40,7 @@ std::string NameText(const LeaderboardRow& row) {
 Cells CellsOf(const LeaderboardRow& row, std::size_t rank) {
   const std::string mark = row.completed || std::isnan(row.perplexity_mean) ? "" : "*";
   return {row.completed ? std::to_string(rank) : "-",
-          Cut(NameText(row), kMaxNameWidth),
+          CutText(NameText(row), kMaxNameWidth),
           StrCat(row.n, "/", row.runs),
           SpreadText(row.perplexity_mean, row.perplexity_spread) + mark,
           FixedText(row.loss_mean, 3),
@@ -77,7 +65,7 @@ std::string Wrapped(const std::string& text) {
     std::string word = text.substr(at, end - at);
     at = end + 1;
     if (word.empty()) continue;
-    word = Cut(word, kColumns - kNoteIndent);
+    word = CutText(word, kColumns - kNoteIndent);
     const std::size_t space = line.size() > kNoteIndent ? 1 : 0;
     if (DisplayWidth(line) + space + DisplayWidth(word) > kColumns) flush();
     if (line.size() > kNoteIndent) line += ' ';

@@ -43,4 +43,15 @@ std::size_t DisplayWidth(std::string_view text) {
   return width;
 }
 
+std::string CutText(const std::string& text, std::size_t width) {
+  if (DisplayWidth(text) <= width) return text;
+  std::string cut;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool begins = (static_cast<unsigned char>(text[i]) & 0xC0) != 0x80;
+    if (begins && DisplayWidth(cut) + 1 == width) break;
+    cut += text[i];
+  }
+  return cut + "…";
+}
+
 }  // namespace entrain::reports

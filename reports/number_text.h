@@ -17,5 +17,7 @@ std::string CountText(double value);
 
 // Characters as a terminal shows them: UTF-8 sequences count once.
 std::size_t DisplayWidth(std::string_view text);
+// At most `width` characters, cut between two and marked with "…".
+std::string CutText(const std::string& text, std::size_t width);
 
 }  // namespace entrain::reports

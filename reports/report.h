@@ -89,7 +89,8 @@ std::string LeaderboardText(const std::vector<LeaderboardRow>& rows);
 std::string LeaderboardJson(const std::vector<LeaderboardRow>& rows);
 std::string LeaderboardCsv(const std::vector<LeaderboardRow>& rows);
 
-// One self-contained file that opens from disk without a network.
-std::string ReportHtml(const SweepData& sweep);
+struct PaperComparison;
+// One self-contained file that opens from disk without a network; with a section beside the paper's figures when `paper` is given.
+std::string ReportHtml(const SweepData& sweep, const PaperComparison* paper = nullptr);
 
 }  // namespace entrain::reports

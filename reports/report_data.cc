@@ -280,7 +280,7 @@ std::string DumpJson(const json& value, int indent) {
   return value.dump(indent, ' ', false, json::error_handler_t::replace);
 }
 
-json ReportJson(const SweepData& sweep, std::size_t max_bytes) {
+json ReportJson(const SweepData& sweep, const PaperComparison* paper, std::size_t max_bytes) {
   const std::size_t run_bytes = max_bytes / std::max<std::size_t>(sweep.runs.size(), 1);
   json runs = json::array();
   for (const RunData& run : sweep.runs) runs.push_back(RunJson(run, sweep.runs.size(), run_bytes));
@@ -295,6 +295,7 @@ json ReportJson(const SweepData& sweep, std::size_t max_bytes) {
           {"dataset", sweep.dataset},
           {"yaml", sweep.yaml},
           {"summary", SummaryLines(sweep)},
+          {"paper", paper == nullptr ? json(nullptr) : PaperComparisonJson(*paper)},
           {"rows", rows},
           {"runs", runs}};
 }

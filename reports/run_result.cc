@@ -48,6 +48,8 @@ double MedianTokensPerSecond(std::span<const domain::EntropySample> samples) {
   return *middle;
 }
 
+bool IsSeed(const std::string& axis) { return axis == "seed" || axis.ends_with(".seed"); }
+
 std::string_view PhraseOf(domain::HaltReason reason) {
   switch (reason) {
     case domain::HaltReason::kNone: break;
@@ -81,6 +83,19 @@ RunResult ResultOf(const RunData& run) {
     if (evaluation.step <= LastCountedStep(run)) result.step = std::max(result.step, evaluation.step);
   }
   return result;
+}
+
+std::string AxesText(const std::map<std::string, std::string>& axes) {
+  std::string text;
+  for (const auto& [name, value] : axes) {
+    if (!IsSeed(name)) StrAppend(&text, text.empty() ? "" : " ", name, "=", value);
+  }
+  return text;
+}
+
+std::string RowName(const RunData& run) {
+  const std::string axes = AxesText(run.axes);
+  return axes.empty() ? run.variant : StrCat(run.variant, " ", axes);
 }
 
 std::string StateText(const RunData& run) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,11 @@ RunResult ResultOf(const RunData& run);
 
 // The step after which nothing of the run counts.
 std::int64_t LastCountedStep(const RunData& run);
+
+// Axis values other than the seed: "reg_gamma=0.2"; empty when there are none.
+std::string AxesText(const std::map<std::string, std::string>& axes);
+// As a row of the leaderboard is called: the variant, with its axis values other than the seed.
+std::string RowName(const RunData& run);
 
 // "succeeded", "halted (collapse)", ...: the state as it is stored.
 std::string StateText(const RunData& run);

@@ -93,7 +93,7 @@ function provenanceSection() {
 function fillPage() {
   fillHeader();
   const main = document.getElementById('main');
-  const before = [summarySection(), leaderboardSection(), costSection(), curvesSection()].filter(Boolean);
+  const before = [summarySection(), leaderboardSection(), paperSection(), costSection(), curvesSection()].filter(Boolean);
   // The bar that chooses runs stays in sight over the sections that obey it.
   const chosen = [layersSection(), heatSection(), thetaSection()].filter(Boolean);
   const after = [bandsSection(), stopsSection(), provenanceSection()];
