@@ -159,7 +159,7 @@ TEST(PaperTest, TextsAreAtMost100ColumnsAndKeepTheTwoSidesApart) {
   }
   const std::string text = PaperText(CompareWithPaper(*FindPaperTable("architectures"), SweepOf({{"SM+LN+G", {7.0, 7.1, 6.9}}})));
   EXPECT_THAT(text, HasSubstr("L=12 d=64 T=64; another size than the paper's: compare ranks and signs, not figures"));
-  EXPECT_THAT(text, HasSubstr("  SM+LN+G    2.69     1          7.00 ± 0.10     1        3\n"));
+  EXPECT_THAT(text, HasSubstr("  SM+LN+G    2.69     1         7.00 ± 0.10     1        3\n"));
   EXPECT_THAT(text, HasSubstr("not in this sweep:\n  SM+LN+R\n"));
 }
 
