@@ -91,14 +91,14 @@ PaperTable Languini() {
 
 PaperTable Gamma() {
   PaperTable table{"gamma", "Tolerance of the regulariser against overload",
-                   "share of heads in the top quarter by gamma, CodeParrot, L=12, T=128", 12, 128, std::string(kProposal) + " reg_gamma=0", {}};
+                   "share of heads in the top quarter by gamma, CodeParrot, L=12, T=128", 12, 128, "gamma 0", {}};
   struct Step {
     const char* gamma;
     double percent;
   };
   for (const Step& step : {Step{"0", 0.7}, Step{"0.05", 0.7}, Step{"0.1", 0.7}, Step{"0.15", 0.7}, Step{"0.2", 2.08}, Step{"0.25", 3.47},
                            Step{"0.3", 6.25}}) {
-    table.rows.push_back({std::string(kProposal) + " reg_gamma=" + step.gamma, {Printed(kTopQuarterPercent, step.percent)}});
+    table.rows.push_back({std::string("gamma ") + step.gamma, {Printed(kTopQuarterPercent, step.percent)}});
   }
   return table;
 }

@@ -117,10 +117,13 @@ TEST(PaperTest, AxesNameRowsAndShareOfTheStepsNamesEvaluations) {
               1e-9);
   EXPECT_NEAR(FigureAt(CompareWithPaper(*FindPaperTable("pi-languini-t512"), sweep), PaperMetric::kHalfPerplexity, "EReg(SM(t)+ScFuFFN)").here, 10,
               1e-9);
-  sweep.runs[0].axes["reg_gamma"] = "0.25";
-  const auto gamma = CompareWithPaper(*FindPaperTable("gamma"), sweep);
-  EXPECT_EQ(FigureAt(gamma, PaperMetric::kTopQuarterPercent, "EReg(SM(t)+ScFuFFN) reg_gamma=0.25").n, 1);
+  const auto gamma = CompareWithPaper(*FindPaperTable("gamma"), SweepOf({{"gamma 0.25", {5.0}}}));
+  EXPECT_EQ(FigureAt(gamma, PaperMetric::kTopQuarterPercent, "gamma 0.25").n, 1);
   EXPECT_EQ(gamma.missing.size(), 6u);
+  sweep.runs[0].axes["lr"] = "0.25";
+  const auto other = CompareWithPaper(*FindPaperTable("temperature"), sweep);
+  EXPECT_EQ(FigureAt(other, PaperMetric::kPerplexity, "EReg(SM(t)+ScFuFFN) lr=0.25").n, 1);
+  EXPECT_EQ(other.missing.size(), 2u);
 }
 
 TEST(PaperTest, TheSizeOfThePaperIsTold) {
