@@ -56,8 +56,8 @@ std::string PaddedCell(const std::string& text, std::size_t width, bool left) {
 std::string PairsText(const ComparedMetric& metric) {
   const std::int64_t pairs = metric.pairs_same + metric.pairs_opposite + metric.pairs_unsure;
   if (pairs == 0) return "";
-  return StrCat("Of ", pairs, pairs == 1 ? " pair" : " pairs", " that the paper orders, ", metric.pairs_same, " in the same order here, ",
-                metric.pairs_opposite, " in the opposite one, ", metric.pairs_unsure, " not told apart.\n");
+  return StrCat("Of ", pairs, pairs == 1 ? " pair" : " pairs", " that the paper orders, here ", metric.pairs_same, " agree, ", metric.pairs_opposite,
+                " are opposite, ", metric.pairs_unsure, " are not told apart.\n");
 }
 
 std::string MetricText(const PaperComparison& comparison, const ComparedMetric& metric) {

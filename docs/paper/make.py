@@ -136,6 +136,10 @@ def report_of(folder):
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S).group(1))
 
 
+def is_seed(axis):
+    return axis.rpartition(".")[2] == "seed"
+
+
 def frames_of(run):
     """(step, [share of U of every head]) at up to 120 steps; None where the entropy is not finite."""
     heads = run["layers"] * run["heads"]
@@ -172,7 +176,7 @@ def summary_of(run):
     last = [share for share in frames[-1][1] if share is not None]
     bands = run["result"]["bands"] or {"log": [0] * 4, "max": [0] * 4}
     return {
-        "seed": int(run["axes"]["seed"]), "state": run["state"], "step": run["result"]["step"],
+        "seed": next(int(value) for axis, value in run["axes"].items() if is_seed(axis)), "state": run["state"], "step": run["result"]["step"],
         "perplexity": run["result"]["perplexity"], "training_loss": run["result"]["loss"],
         "evaluations": dict(zip(map(str, run["eval"]["s"]), run["eval"]["v"])),
         "layer_mean_share_of_bound": [round(mean, 4) for mean in layer_means(run, frames[-1][1])],
@@ -210,7 +214,7 @@ def row_of(name, runs):
 def rows_of(report):
     groups = {}
     for one in report["runs"]:
-        axes = " ".join(f"{axis}={value}" for axis, value in sorted(one["axes"].items()) if axis != "seed")
+        axes = " ".join(f"{axis}={value}" for axis, value in sorted(one["axes"].items()) if not is_seed(axis))
         groups.setdefault(f"{one['variant']} {axes}".strip(), []).append(summary_of(one))
     rows = [row_of(name, runs) for name, runs in groups.items()]
     return sorted(rows, key=lambda row: (row["perplexity_mean"] is None, row["perplexity_mean"]))

@@ -13,7 +13,7 @@ function paperMetric(metric, digits) {
       element('div', {class: 'scroll'}, element('table', {'aria-label': `${metric.metric} beside the paper`},
           element('thead', {}, element('tr', {}, ...columns.map((title, i) => element('th', {scope: 'col', class: i === 0 ? 'text' : null}, title)))),
           element('tbody', {}, ...body))),
-      pairs ? note(`Of ${plural(pairs, 'pair')} that the paper orders, ${metric.pairs_same} in the same order here, ${metric.pairs_opposite} in the opposite one, ${metric.pairs_unsure} not told apart.`) : null);
+      pairs ? note(`Of ${plural(pairs, 'pair')} that the paper orders, here ${metric.pairs_same} agree, ${metric.pairs_opposite} are opposite, ${metric.pairs_unsure} are not told apart.`) : null);
 }
 
 function paperSection() {

@@ -143,8 +143,12 @@ TEST(PaperTest, CostsAgreeWithTheCostModelsRows) {
       for (const PaperTableRow& printed : table.rows) {
         for (const PaperFigure& figure : printed.figures) {
           if (printed.row != row.variant) continue;
-          if (figure.metric == PaperMetric::kCommunicationGb) EXPECT_EQ(figure.low, row.communication_gb) << table.name;
-          if (figure.metric == PaperMetric::kLatencyMinutes) EXPECT_EQ(figure.low, row.latency_minutes) << table.name;
+          if (figure.metric == PaperMetric::kCommunicationGb) {
+            EXPECT_EQ(figure.low, row.communication_gb) << table.name;
+          }
+          if (figure.metric == PaperMetric::kLatencyMinutes) {
+            EXPECT_EQ(figure.low, row.latency_minutes) << table.name;
+          }
           ++compared;
         }
       }
