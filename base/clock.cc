@@ -5,15 +5,15 @@
 namespace entrain {
 namespace {
 
-std::int64_t ReadMs(clockid_t id) {
+std::int64_t ReadNs(clockid_t id) {
   timespec now{};
   clock_gettime(id, &now);
-  return static_cast<std::int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1'000'000;
+  return static_cast<std::int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
 }
 
 }  // namespace
 
-std::int64_t SystemClock::BootMs() const { return ReadMs(CLOCK_BOOTTIME); }
-std::int64_t SystemClock::WallMs() const { return ReadMs(CLOCK_REALTIME); }
+std::int64_t SystemClock::BootNs() const { return ReadNs(CLOCK_BOOTTIME); }
+std::int64_t SystemClock::WallMs() const { return ReadNs(CLOCK_REALTIME) / 1'000'000; }
 
 }  // namespace entrain

@@ -58,6 +58,9 @@ v1::AttemptInfo InfoOf(const core::Attempt& attempt) {
   return out;
 }
 
+// Of a sweep's queued runs, the first so many are explained as of now.
+constexpr int kExplainedRuns = 64;
+
 // A queued run's stored reason keeps the numbers of the day it was stored.
 void SetWaitReasonNow(const core::State& state, const core::Run& run, v1::RunSummary* summary) {
   if (run.state != domain::RunState::kQueued) return;
@@ -110,11 +113,15 @@ v1::Sweep SweepMessage(const core::State& state, const core::Sweep& sweep, RunRe
   v1::Sweep out;
   *out.mutable_summary() = SummaryOf(state, sweep);
   out.set_yaml(sweep.spec->yaml);
+  int explained = 0;
   for (const RunId& id : *sweep.runs) {
     const core::Run* run = state.FindRun(id);
     if (run == nullptr) continue;
     *out.add_runs() = SummaryOf(*run, results->Of(*run));
-    SetWaitReasonNow(state, *run, out.mutable_runs(out.runs_size() - 1));
+    // The rest shows the reason that was stored when it last changed: a watched sweep of thousands must not explain every run each time.
+    if (run->state == domain::RunState::kQueued && explained++ < kExplainedRuns) {
+      SetWaitReasonNow(state, *run, out.mutable_runs(out.runs_size() - 1));
+    }
   }
   return out;
 }

@@ -19,7 +19,7 @@ bool AnyDurable(const std::vector<domain::Fact>& facts) {
   return std::any_of(facts.begin(), facts.end(), [](const domain::Fact& fact) { return !domain::IsTransient(fact); });
 }
 
-double Seconds(std::int64_t ms) { return static_cast<double>(ms) / 1000.0; }
+double Seconds(std::int64_t ns) { return static_cast<double>(ns) / 1e9; }
 
 }  // namespace
 
@@ -57,7 +57,7 @@ absl::Status CoreLoop::Run(EventQueue* queue, const EffectSink& sink) {
 }
 
 absl::Status CoreLoop::Step(std::vector<EventBody> bodies, const EffectSink& sink) {
-  const std::int64_t begin_ms = clock_->BootMs();
+  const std::int64_t begin_ns = clock_->BootNs();
   core::State next = state_;
   std::vector<domain::Fact> facts;
   std::vector<domain::Effect> effects;
@@ -72,7 +72,7 @@ absl::Status CoreLoop::Step(std::vector<EventBody> bodies, const EffectSink& sin
     std::move(decision.facts.begin(), decision.facts.end(), std::back_inserter(facts));
     unstored_events_.push_back(std::move(event));
   }
-  if (metrics_ != nullptr) metrics_->ObserveDecision(Seconds(clock_->BootMs() - begin_ms));
+  if (metrics_ != nullptr) metrics_->ObserveDecision(Seconds(clock_->BootNs() - begin_ns));
   if (AnyDurable(facts) || unstored_events_.size() > kMaxUnstoredEvents) ENTRAIN_RETURN_IF_ERROR(Commit(facts));
   if (!facts.empty()) {
     state_ = std::move(next);
@@ -85,12 +85,12 @@ absl::Status CoreLoop::Step(std::vector<EventBody> bodies, const EffectSink& sin
 }
 
 absl::Status CoreLoop::Commit(const std::vector<domain::Fact>& facts) {
-  const std::int64_t begin_ms = clock_->BootMs();
+  const std::int64_t begin_ns = clock_->BootNs();
   ENTRAIN_RETURN_IF_ERROR(journal_->Commit(unstored_events_, facts));
   unstored_events_.clear();
   for (const domain::Fact& fact : facts) snapshots_.Add(fact);
   if (metrics_ != nullptr) {
-    metrics_->ObserveCommit(Seconds(clock_->BootMs() - begin_ms), static_cast<std::int64_t>(facts.size()));
+    metrics_->ObserveCommit(Seconds(clock_->BootNs() - begin_ns), static_cast<std::int64_t>(facts.size()));
   }
   return absl::OkStatus();
 }

@@ -54,10 +54,8 @@ TEST(FullDisk, ARunSaysWhyItFailedAndGoesOnOnceThereIsRoom) {
   disk.Fill();
   cluster.AwaitRun(sweep, [&](const v1::RunSummary& run) { return run.failures() > 0; });
   const auto detail = cluster.GetRun(started.id());
-  // On a disk without a single free block not even the terminal record can be written, so that the cause may be "crashed"; the
-  // message has the reason and the file all the same.
   const bool says_why = std::any_of(detail.attempts().begin(), detail.attempts().end(), [&](const v1::AttemptInfo& attempt) {
-    return attempt.message().find("No space left on device") != std::string::npos &&
+    return attempt.cause() == "storage" && attempt.message().find("No space left on device") != std::string::npos &&
            attempt.message().find(cluster.root() + "/w1/") != std::string::npos;
   });
   EXPECT_TRUE(says_why) << detail.DebugString();

@@ -1,5 +1,7 @@
 #include "worker/attempt/attempt_folder.h"
 
+#include <unistd.h>
+
 #include <limits>
 
 #include "base/files.h"
@@ -9,6 +11,9 @@
 
 namespace entrain::attempt {
 namespace {
+
+constexpr std::string_view kReserveFile = "reserve";
+constexpr std::size_t kReserveBytes = 256 << 10;
 
 std::string EncodeSpec(const AttemptSpec& spec) {
   return JsonWriter()
@@ -69,6 +74,7 @@ absl::Status AttemptFolder::Create(const AttemptSpec& spec, std::string_view con
     ENTRAIN_RETURN_IF_ERROR(MakeFolders(Path(folder)));
   }
   ENTRAIN_RETURN_IF_ERROR(WriteFileAtomically(Path("run.json"), config_json));
+  ENTRAIN_RETURN_IF_ERROR(WriteFileAtomically(Path(kReserveFile), std::string(kReserveBytes, '\0')));
   // Last: a folder with attempt.json is complete.
   return WriteFileAtomically(Path("attempt.json"), EncodeSpec(spec) + "\n");
 }
@@ -111,7 +117,15 @@ absl::Status AttemptFolder::WriteTerminalRecord(std::int64_t rank, const Termina
                                .Add("loss", record.loss)
                                .Add("tokens", record.tokens)
                                .Finish();
-  return WriteFileAtomically(TerminalPath(rank), text + "\n");
+  return WriteRecord(StrCat("terminal/rank-", rank, ".json"), text + "\n");
+}
+
+absl::Status AttemptFolder::WriteRecord(std::string_view relative, std::string_view text) const {
+  const absl::Status written = WriteFileAtomically(Path(relative), text);
+  if (!absl::IsResourceExhausted(written)) return written;
+  // Another rank may have given the reserve back between the two: try again either way.
+  ::unlink(Path(kReserveFile).c_str());
+  return WriteFileAtomically(Path(relative), text);
 }
 
 absl::StatusOr<std::optional<TerminalRecord>> AttemptFolder::ReadTerminalRecord(std::int64_t rank) const {

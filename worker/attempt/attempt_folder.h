@@ -10,6 +10,7 @@
 //     supervisor.json        the supervisor's pid and start time; supervisor-exit.json once the launcher ended
 //     log.txt                standard output and error of the gang
 //     heartbeat/rank-0       touched by every rank at every step
+//     reserve                blocks given back on a full disk, so that the records that say so can be written
 //
 // Folders of format N and N-1 are read; attempt.json carries the number.
 #pragma once
@@ -97,6 +98,8 @@ class AttemptFolder {
   absl::StatusOr<std::string> ReadConfigJson() const;
 
   absl::Status WriteTerminalRecord(std::int64_t rank, const TerminalRecord& record) const;
+  // Writes a small file durably, on a full disk with the reserve's blocks.
+  absl::Status WriteRecord(std::string_view relative, std::string_view text) const;
   // nullopt while the rank has written none.
   absl::StatusOr<std::optional<TerminalRecord>> ReadTerminalRecord(std::int64_t rank) const;
 

@@ -54,8 +54,8 @@ absl::Status WriteSupervisorRecord(const attempt::AttemptFolder& folder, const S
 }
 
 absl::Status WriteSupervisorExit(const attempt::AttemptFolder& folder, const SupervisorExit& exit) {
-  return WriteFileAtomically(
-      folder.Path(kExitFile),
+  return folder.WriteRecord(
+      kExitFile,
       StrCat("{\"format\":1,\"reason\":\"", ToString(exit.reason), "\",\"exit_status\":", exit.exit_status, ",\"signal\":",
              exit.signal, ",\"duration_ms\":", exit.duration_ms, ",\"killed\":", exit.killed, "}\n"));
 }
