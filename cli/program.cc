@@ -59,6 +59,7 @@ std::unique_ptr<CLI::App> MakeProgram(Session* session) {
   command::AddResume(app.get(), session);
   command::AddRetry(app.get(), session);
   command::AddReport(app.get(), session);
+  command::AddCost(app.get(), session);
   command::AddWorkers(app.get(), session);
   command::AddData(app.get(), session);
   command::AddCompletion(app.get(), session);

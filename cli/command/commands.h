@@ -23,6 +23,7 @@ void AddPause(CLI::App* app, Session* session);
 void AddResume(CLI::App* app, Session* session);
 void AddRetry(CLI::App* app, Session* session);
 void AddReport(CLI::App* app, Session* session);
+void AddCost(CLI::App* app, Session* session);
 void AddWorkers(CLI::App* app, Session* session);
 void AddData(CLI::App* app, Session* session);
 void AddLocal(CLI::App* app, Session* session);

@@ -11,7 +11,7 @@ TEST(ProgramTest, EveryCommandHasHelpWithExamplesAndTheCommonOptions) {
   Session session;
   const auto program = MakeProgram(&session);
   const auto commands = program->get_subcommands([](const CLI::App*) { return true; });
-  EXPECT_GE(commands.size(), 17u);
+  EXPECT_GE(commands.size(), 18u);
   for (CLI::App* command : commands) {
     CLI::App* leaf = command->get_name() == "data" ? command->get_subcommand("prepare") : command;
     EXPECT_NE(leaf->help().find("Examples:\n  "), std::string::npos) << leaf->get_name();
@@ -37,6 +37,22 @@ TEST(ProgramTest, UsageErrorsAre64) {
 TEST(ProgramTest, HelpAndVersionAreNoErrors) {
   EXPECT_EQ(RunWith({"--version"}), 0);
   EXPECT_EQ(RunWith({"local", "--help"}), 0);
+}
+
+// The published SM+LN+G row at L=12, T=128 is 25.32 GB; ReLU and no LayerNorm cost less; a slower link takes longer.
+TEST(ProgramTest, CostPricesAPreset) {
+  const auto cost = [](std::vector<const char*> arguments) {
+    arguments.insert(arguments.begin(), {"cost", "-o", "json", "--preset"});
+    testing::internal::CaptureStdout();
+    EXPECT_EQ(RunWith(arguments), 0);
+    return nlohmann::json::parse(testing::internal::GetCapturedStdout()).at(0);
+  };
+  EXPECT_NEAR(cost({"SM+LN+G"}).at("communication_gb").get<double>(), 25.32, 0.05);
+  EXPECT_LT(cost({"SM+LN+R"}).at("communication_gb"), cost({"SM+LN+G"}).at("communication_gb"));
+  EXPECT_LT(cost({"SM+R"}).at("communication_gb"), cost({"SM+LN+R"}).at("communication_gb"));
+  EXPECT_GT(cost({"SM", "--bandwidth-mbps", "10"}).at("latency_minutes"), cost({"SM"}).at("latency_minutes"));
+  EXPECT_EQ(RunWith({"cost"}), 64);
+  EXPECT_EQ(RunWith({"cost", "--preset", "no-such-preset"}), 65);
 }
 
 TEST(ProgramTest, ErrorsAreOneJsonValueWhenAskedFor) {
