@@ -47,7 +47,7 @@ constexpr double kCommitBuckets[] = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 
 constexpr double kDecisionBuckets[] = {0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005,
                                        0.001,   0.0025,   0.005,   0.01,   0.05,    0.25};
 
-constexpr Metric kTable[] = {
+constexpr Metric kMetricTable[] = {
     {kRunInfo,
      kWorker,
      kGauge,
@@ -286,7 +286,7 @@ constexpr Metric kTable[] = {
 
 constexpr bool TableFollowsEnum() {
   std::size_t index = 0;
-  for (const Metric& metric : kTable) {
+  for (const Metric& metric : kMetricTable) {
     if (static_cast<std::size_t>(metric.id) != index++) return false;
   }
   return index == static_cast<std::size_t>(kCount);
@@ -313,7 +313,7 @@ std::string LabelsText(const Metric& metric) {
 
 void AppendTable(Process process, std::string* text) {
   StrAppend(text, "| name | type | unit | labels | meaning |\n|---|---|---|---|---|\n");
-  for (const Metric& metric : kTable) {
+  for (const Metric& metric : kMetricTable) {
     if (metric.process != process) continue;
     StrAppend(text, "| `", metric.name, "` | ", TypeText(metric.type), " | ", metric.unit, " | ", LabelsText(metric),
               " | ", metric.help, " |\n");
@@ -328,7 +328,7 @@ std::string ValuesText(const Label& label) {
 
 void AppendLabels(std::string* text) {
   std::vector<std::string> seen;
-  for (const Metric& metric : kTable) {
+  for (const Metric& metric : kMetricTable) {
     for (const Label& label : metric.labels) {
       std::string line = StrCat("- `", label.name, "`, ", label.meaning, ValuesText(label), "\n");
       bool known = false;
@@ -361,10 +361,10 @@ constexpr std::string_view kPreface =
 
 const Metric& Describe(MetricId id) {
   ENTRAIN_CHECK(id < kCount);
-  return kTable[static_cast<std::size_t>(id)];
+  return kMetricTable[static_cast<std::size_t>(id)];
 }
 
-std::span<const Metric> AllMetrics() { return kTable; }
+std::span<const Metric> AllMetrics() { return kMetricTable; }
 
 std::string_view NameOf(MetricId id) { return Describe(id).name; }
 

@@ -81,6 +81,8 @@ void Cluster::StartWorker(const std::string& name, int slots) {
   ASSERT_FALSE(AwaitFile(metrics_file).empty()) << LogTail(name + ".log");
 }
 
+std::string Cluster::coordinator_metrics_address() const { return AwaitFile(root_ + "/coordinator.metrics"); }
+
 std::string Cluster::worker_metrics_address(const std::string& name) const {
   return AwaitFile(StrCat(root_, "/", name, ".metrics"));
 }

@@ -23,6 +23,7 @@ class Cluster {
   void StartWorker(const std::string& name, int slots);
   Process& coordinator() { return coordinator_; }
   Process& worker(const std::string& name) { return workers_.at(name); }
+  std::string coordinator_metrics_address() const;
   std::string worker_metrics_address(const std::string& name) const;
   const std::string& root() const { return root_; }
   const std::string& address() const { return address_; }

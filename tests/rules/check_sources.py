@@ -35,7 +35,7 @@ ROOMS = {
     "worker/trainer": {"model", "worker/collective", "data", "sweep", "worker/attempt", "torch", "cuda", "CLI", "nlohmann"},
     "model": {"model/kernels", "data", "torch"},
     "model/kernels": {"torch", "cuda"},
-    "metrics": {"prometheus"},
+    "metrics": {"prometheus", "nlohmann"},
     "reports": {"data", "nlohmann"},
     "cli": {"proto", "protobuf", "grpc", "sweep", "data", "reports", "artifacts", "policy", "worker/launcher", "CLI", "nlohmann"},
 }
