@@ -28,7 +28,7 @@ constexpr Label kRun{"run", "the run's id", {}};
 constexpr Label kLayer{"layer", "layer, from 0", {}};
 constexpr Label kRunOnly[] = {kRun};
 constexpr Label kInfoLabels[] = {kRun,
-                                 {"sweep", "the sweep's id", {}},
+                                 {"sweep", "the sweep's name", {}},
                                  {"variant", "the variant's name", {}},
                                  {"label", "the run's label in its sweep", {}},
                                  {"attempt", "number of the attempt that runs now", {}}};

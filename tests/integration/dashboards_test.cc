@@ -48,7 +48,7 @@ TEST(Dashboards, NoPanelIsWithoutData) {
   const auto run = cluster.AwaitStep(sweep, 60);
   std::vector<std::string> missing;
   EXPECT_TRUE(Eventually([&] {
-    missing = Unanswered(prometheus, sweep, run.id());
+    missing = Unanswered(prometheus, "observed", run.id());
     return missing.empty();
   })) << ::testing::PrintToString(missing);
   const std::string verdicts = prometheus.Query("entrain_verdicts_total{reason=\"collapse\"} == 1");
