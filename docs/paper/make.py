@@ -242,7 +242,7 @@ def first_steps(row):
 
 
 def results_table(rows):
-    lines = ["| variant | n | perplexity | training loss | heads below 0.05 U, % | a whole layer below 0.05 U, first step by seed | largest score "
+    lines = ["| variant | n | perplexity | training loss | heads below 0.05 U, % | a whole layer below 0.05 U, first step shown, by seed | largest score "
              "| quarters of ln T, % | of the largest, % |", "|---|---|---|---|---|---|---|---|---|"]
     for row in rows:
         spread = "" if row["perplexity_spread"] is None else f" ± {text(row['perplexity_spread'])}"
@@ -277,7 +277,7 @@ def page(name, report, rows, cost, options):
         f"`examples/paper/{name}.reduced.yaml`, run whole: {len(report['runs'])} runs, {cost['cpu_s'] / 60:.1f} minutes of processor time "
         f"({cost['processor']}, {cost['slots']} slots; {cost['wall_s'] / 60:.1f} minutes passed on a machine that did other work too). Data: "
         f"{report['dataset']}. Program: {report['build']}. Perplexity is of held-out text at the last step, mean ± sample standard deviation over seeds; "
-        "entropies are of the last training step.", "",
+        "entropies are of the last training step; collapse is looked for at about 120 evenly spread steps.", "",
         *results_table(rows), "",
         "Mean entropy by layer, as a share of U = ln(T!)/T, mean over seeds:", "", *layers_table(rows), "",
         *comparison_of(name, options),
