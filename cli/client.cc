@@ -196,4 +196,19 @@ absl::Status Client::FetchSamples(const v1::FetchSamplesRequest& request,
       [&](grpc::ClientContext* context) { return stub_->service->FetchSamples(context, request); }, on_part);
 }
 
+absl::Status Client::FetchCheckpoint(const v1::FetchCheckpointRequest& request,
+                                     const std::function<absl::Status(const v1::CheckpointPiece&)>& on_piece) {
+  StreamStop stop;
+  absl::Status refused;
+  const absl::Status read = ReadStream<v1::CheckpointPiece>(
+      stop.shared_.get(), address_,
+      [&](grpc::ClientContext* context) { return stub_->service->FetchCheckpoint(context, request); },
+      [&](const v1::CheckpointPiece& piece) {
+        if (!refused.ok()) return;
+        refused = on_piece(piece);
+        if (!refused.ok()) stop.Stop();
+      });
+  return refused.ok() ? read : refused;
+}
+
 }  // namespace entrain::cli

@@ -58,6 +58,7 @@ std::unique_ptr<CLI::App> MakeProgram(Session* session) {
   command::AddPause(app.get(), session);
   command::AddResume(app.get(), session);
   command::AddRetry(app.get(), session);
+  command::AddFetch(app.get(), session);
   command::AddReport(app.get(), session);
   command::AddCost(app.get(), session);
   command::AddWorkers(app.get(), session);

@@ -98,7 +98,8 @@ CLI::App* AddCommand(CLI::App* app, Session* session, const std::string& name, c
   CLI::App* command = app->add_subcommand(name, help.summary);
   command->add_option("--coordinator", session->coordinator, "Coordinator's HOST:PORT (or set ENTRAIN_COORDINATOR)")
       ->group("Common options");
-  if (name != "report") {
+  // Those two write a file or a folder as well.
+  if (name != "report" && name != "fetch") {
     command->add_option("-o,--output", session->output, "How results are written: table or json")
         ->check(CLI::IsMember({"table", "json"}))
         ->group("Common options");

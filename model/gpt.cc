@@ -71,7 +71,8 @@ struct Gpt::Impl {
   Tensor Normed(const Tensor& x, const LayerNorm& norm) const;
   Tensor Activated(const Tensor& x, const Layer& layer) const;
   Tensor Attend(Layer& layer, const Tensor& x, std::int64_t batch, const ForwardOptions& options, EntropyTrace* trace);
-  Tensor FeedForward(Layer& layer, const Tensor& x, bool training);
+  Tensor FeedForward(Layer& layer, const Tensor& x, const ForwardOptions& options);
+  LinearMode ModeOf(const ForwardOptions& options) const { return {options.training, options.arithmetic.value_or(dtype)}; }
   Tensor QueryScale(const Layer& layer, std::int64_t context) const;
   Tensor Thresholds() const;
   void Measure(const EntropyTrace& trace, std::int64_t context, const ForwardOptions& options, ForwardOutput* output) const;
@@ -219,7 +220,7 @@ Tensor Gpt::Impl::Activated(const Tensor& x, const Layer& layer) const {
       return x;
     case Activation::kLeakyRelu:
       if (layer.config.leaky_mode == LeakyMode::kFixed) return at::leaky_relu(x, layer.config.leaky_slope);
-      return at::prelu(x, layer.config.leaky_mode == LeakyMode::kLayer ? layer.slope : global_slope);
+      return at::prelu(x, (layer.config.leaky_mode == LeakyMode::kLayer ? layer.slope : global_slope).to(x.scalar_type()));
   }
   ENTRAIN_CHECK(false);
 }
@@ -234,7 +235,8 @@ Tensor Gpt::Impl::QueryScale(const Layer& layer, std::int64_t context) const {
 Tensor Gpt::Impl::Attend(Layer& layer, const Tensor& x, std::int64_t batch, const ForwardOptions& options,
                          EntropyTrace* trace) {
   const std::int64_t tokens = x.size(0) / batch, d = config.n_embd;
-  const Tensor qkv_BT3HD = layer.attention_in.Apply(Normed(x, layer.norm_1), options.training)
+  const Tensor qkv_BT3HD = layer.attention_in.Apply(Normed(x, layer.norm_1), ModeOf(options))
+                               .to(dtype)
                                .view({batch, tokens, 3, config.n_head, config.HeadWidth()});
   const Tensor query_scale_HT = QueryScale(layer, tokens);
   kernels::AttentionOptions attention_options;
@@ -250,16 +252,17 @@ Tensor Gpt::Impl::Attend(Layer& layer, const Tensor& x, std::int64_t batch, cons
     trace->entropy_eps_BHT.push_back(
         kernels::EpsilonEntropy(q_BHTD, qkv_BT3HD.select(2, 1).transpose(1, 2), scale, config.reg_eps));
   }
-  return layer.attention_out.ApplyOnto(x, attention.out.view({-1, d}), options.training);
+  return layer.attention_out.ApplyOnto(x, attention.out.view({-1, d}), ModeOf(options));
 }
 
-Tensor Gpt::Impl::FeedForward(Layer& layer, const Tensor& x, bool training) {
+Tensor Gpt::Impl::FeedForward(Layer& layer, const Tensor& x, const ForwardOptions& options) {
+  const LinearMode mode = ModeOf(options);
   Tensor hidden = Normed(x, layer.norm_2);
   const bool two = layer.config.ffn == domain::Ffn::kTwo;
-  if (two) hidden = Activated(layer.ffn_in.Apply(hidden, training), layer);
+  if (two) hidden = Activated(layer.ffn_in.Apply(hidden, mode), layer);
   Linear& last = two ? layer.ffn_out : layer.ffn_in;
-  if (!layer.config.ffn_scale) return last.ApplyOnto(x, hidden, training);
-  return layer.beta * x + last.Apply(hidden, training) / layer.alpha;
+  if (!layer.config.ffn_scale) return last.ApplyOnto(x, hidden, mode);
+  return layer.beta * x + last.Apply(hidden, mode).to(dtype) / layer.alpha;
 }
 
 Tensor Gpt::Impl::Thresholds() const {
@@ -316,10 +319,11 @@ ForwardOutput Gpt::Forward(const Tensor& tokens_BT, const Tensor& labels_BT, con
   EntropyTrace trace;
   for (Layer& layer : model.layers) {
     x = model.Attend(layer, x, batch, options, &trace);
-    x = model.FeedForward(layer, x, options.training);
+    x = model.FeedForward(layer, x, options);
   }
   x = model.Normed(x, model.final_norm);
-  const Tensor logits = at::mm(x, model.token_table_VC.t());
+  const torch::Dtype arithmetic = model.ModeOf(options).arithmetic;
+  const Tensor logits = at::mm(x.to(arithmetic), model.token_table_VC.to(arithmetic).t()).to(model.dtype);
   ForwardOutput output;
   model.Measure(trace, context, options, &output);
   if (labels_BT.defined()) {
@@ -336,6 +340,12 @@ const ModelConfig& Gpt::config() const { return impl_->config; }
 const NamedTensors& Gpt::NamedParameters() const { return impl_->parameters; }
 
 const NamedTensors& Gpt::NamedState() const { return impl_->state; }
+
+void Gpt::Reparametrise() {
+  for (Layer& layer : impl_->layers) {
+    for (Linear* linear : {&layer.attention_in, &layer.attention_out, &layer.ffn_in, &layer.ffn_out}) linear->Reparametrise();
+  }
+}
 
 Tensor Gpt::Theta() const { return impl_->Thresholds(); }
 

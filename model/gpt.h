@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +19,9 @@ namespace entrain::model {
 struct ForwardOptions {
   // Training mode runs the power iteration of spectral norm and updates its buffers.
   bool training = true;
+  // Type in which matrices are multiplied: bfloat16 or float16 beside float32 parameters. The residual stream, norms, attention with its
+  // entropies, and the loss stay in the parameters' type. Unset: the parameters' type.
+  std::optional<torch::Dtype> arithmetic;
   // Keep logits in the result (they are B*T*V numbers).
   bool keep_logits = false;
   // Keep the entropy of every query [L,B,H,T] in the result.
@@ -59,6 +63,9 @@ class Gpt : public torch::nn::Module {
   const std::vector<std::pair<std::string, torch::Tensor>>& NamedParameters() const;
   // State that is not trained: spectral-norm vectors, and thresholds, alpha and beta where the config fixes them.
   const std::vector<std::pair<std::string, torch::Tensor>>& NamedState() const;
+  // Sets weight-norm gains to the raw weights' norms and spectral vectors to the raw weights' leading ones: after raw weights were loaded
+  // that had no reparametrisation, the model computes what they say (weight norm), or divides by their norms (spectral norm).
+  void Reparametrise();
   // Thresholds theta of the regulariser [L,H], or undefined when there are none.
   torch::Tensor Theta() const;
 

@@ -50,6 +50,20 @@ Linear::Linear(LinearSpec spec, double std, std::uint64_t seed, torch::Dtype dty
   weight_.set_requires_grad(true);
 }
 
+void Linear::Reparametrise() {
+  const torch::NoGradGuard no_grad;
+  std::int64_t begin = 0, gain = 0;
+  for (const ColumnBlock& block : spec_.blocks) {
+    if (block.normalised && gains_.defined()) {
+      gains_.narrow(0, gain, block.width).copy_(at::linalg_vector_norm(weight_.narrow(1, begin, block.width), 2, {0}));
+      gain += block.width;
+    }
+    begin += block.width;
+  }
+  if (!u_.defined()) return;
+  for (int i = 0; i < kInitialPowerIterations; ++i) SpectralNormed(true);
+}
+
 void Linear::AppendParameters(NamedTensors* parameters) const {
   parameters->emplace_back(spec_.name + ".weight", weight_);
   if (bias_.defined()) parameters->emplace_back(spec_.name + ".bias", bias_);
@@ -68,13 +82,14 @@ void Linear::MoveConstants(torch::Device device) {
 
 Tensor Linear::Bias() const { return bias_mask_.defined() ? bias_ * bias_mask_ : bias_; }
 
-Tensor Linear::Apply(const Tensor& x, bool training) {
-  const Tensor weight = EffectiveWeight(training);
-  return bias_.defined() ? at::addmm(Bias(), x, weight) : at::mm(x, weight);
+Tensor Linear::Apply(const Tensor& x, const LinearMode& mode) {
+  const Tensor weight = EffectiveWeight(mode.training).to(mode.arithmetic), input = x.to(mode.arithmetic);
+  return bias_.defined() ? at::addmm(Bias().to(mode.arithmetic), input, weight) : at::mm(input, weight);
 }
 
-Tensor Linear::ApplyOnto(const Tensor& residual, const Tensor& x, bool training) {
-  Tensor sum = at::addmm(residual, x, EffectiveWeight(training));
+Tensor Linear::ApplyOnto(const Tensor& residual, const Tensor& x, const LinearMode& mode) {
+  if (mode.arithmetic != residual.scalar_type()) return residual + Apply(x, mode);
+  Tensor sum = at::addmm(residual, x, EffectiveWeight(mode.training));
   if (bias_.defined()) sum.add_(Bias());
   return sum;
 }

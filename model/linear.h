@@ -30,16 +30,24 @@ struct LinearSpec {
   domain::Reparam reparam = domain::Reparam::kNone;
 };
 
+struct LinearMode {
+  bool training = true;  // spectral norm iterates
+  torch::Dtype arithmetic = torch::kFloat32;
+};
+
 class Linear {
  public:
   Linear() = default;
   // Weights N(0, std), biases 0, gains such that the effective weight is the raw one, spectral vectors after 15 power iterations.
   Linear(LinearSpec spec, double std, std::uint64_t seed, torch::Dtype dtype);
 
-  // x W + b for x [rows,in].
-  torch::Tensor Apply(const torch::Tensor& x, bool training);
-  // residual + x W + b.
-  torch::Tensor ApplyOnto(const torch::Tensor& residual, const torch::Tensor& x, bool training);
+  // x W + b for x [rows,in], multiplied and returned in mode.arithmetic.
+  torch::Tensor Apply(const torch::Tensor& x, const LinearMode& mode);
+  // residual + x W + b, in the residual's type.
+  torch::Tensor ApplyOnto(const torch::Tensor& residual, const torch::Tensor& x, const LinearMode& mode);
+
+  // Gains and spectral vectors anew from the weights as they are now.
+  void Reparametrise();
 
   void AppendParameters(NamedTensors* parameters) const;
   void AppendState(NamedTensors* state) const;

@@ -77,7 +77,19 @@ absl::Status CopyFrom(const data::SafetensorsFile& file, const std::string& name
   return absl::OkStatus();
 }
 
+absl::Status CheckTiedOutput(const data::SafetensorsFile& file) {
+  const auto output = file.tensors().find("lm_head.weight");
+  if (output == file.tensors().end()) return absl::OkStatus();
+  const auto table = file.tensors().find(NameInFile(file, "transformer.wte.weight"));
+  const auto bytes = [](const data::TensorView& view) {
+    return std::string_view(view.bytes, static_cast<std::size_t>(view.byte_size));
+  };
+  if (table != file.tensors().end() && bytes(output->second) == bytes(table->second)) return absl::OkStatus();
+  return absl::InvalidArgumentError("lm_head.weight differs from wte.weight; these models tie the output matrix to the token table");
+}
+
 absl::Status LoadWeights(const data::SafetensorsFile& file, Gpt* model) {
+  ENTRAIN_RETURN_IF_ERROR(CheckTiedOutput(file));
   std::set<std::string> used;
   for (const auto& [name, tensor] : model->NamedParameters()) {
     const std::string found = NameInFile(file, name);

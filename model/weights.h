@@ -23,8 +23,11 @@ absl::Status CopyFrom(const data::SafetensorsFile& file, const std::string& name
 
 // Copies every parameter and state tensor from the file. Names may lack the prefix "transformer."; state that the file does not hold
 // keeps its value. INVALID_ARGUMENT names a tensor that is missing, has the wrong shape or has no place in this architecture; the attention
-// masks and the tied output matrix that Hugging Face files may carry are passed over.
+// masks and the output matrix, if it is tied, that Hugging Face files may carry are passed over.
 absl::Status LoadWeights(const data::SafetensorsFile& file, Gpt* model);
+
+// INVALID_ARGUMENT when the file holds an output matrix (lm_head.weight) that is not the token table: our models tie them.
+absl::Status CheckTiedOutput(const data::SafetensorsFile& file);
 
 // Views of all parameters and state, for writing. The model must outlive them.
 std::map<std::string, data::TensorView> WeightViews(const Gpt& model);

@@ -35,6 +35,10 @@ const std::vector<Field<Draft::Stated>>& StatedFields() {
               "Instead of warmup_steps: in tokens, rounded up."),
       Number("warmup_fraction", &Stated::warmup_fraction, Between(0, 1),
              "Instead of warmup_steps: a share of all steps."),
+      Integer("eval_interval_tokens", &Stated::eval_interval_tokens, Between(1, 9e15),
+              "Instead of eval_interval_steps: in tokens, rounded up."),
+      Integer("checkpoint_interval_tokens", &Stated::checkpoint_interval_tokens, Between(1, 9e15),
+              "Instead of checkpoint_interval_steps: in tokens, rounded up."),
   };
   return fields;
 }
@@ -72,6 +76,8 @@ void ForgetRivals(const std::string& field, Draft* draft) {
       if (rival == "train.warmup_tokens") draft->stated.warmup_tokens = 0;
       if (rival == "train.warmup_fraction") draft->stated.warmup_fraction = 0.0;
       if (rival == "train.warmup_steps") draft->config.train.warmup_steps = 0;
+      if (rival == "train.eval_interval_tokens") draft->stated.eval_interval_tokens = 0;
+      if (rival == "train.checkpoint_interval_tokens") draft->stated.checkpoint_interval_tokens = 0;
     }
   }
 }
@@ -132,6 +138,10 @@ void ResolveTrain(Draft* draft, CellCheck* check) {
   const std::int64_t step_tokens = std::max<std::int64_t>(1, sequence_tokens * train.batch_size);
   if (stated.tokens > 0) train.steps = DivideUp(stated.tokens, step_tokens);
   if (stated.warmup_tokens > 0) train.warmup_steps = DivideUp(stated.warmup_tokens, step_tokens);
+  if (stated.eval_interval_tokens > 0) train.eval_interval_steps = DivideUp(stated.eval_interval_tokens, step_tokens);
+  if (stated.checkpoint_interval_tokens > 0) {
+    train.checkpoint_interval_steps = DivideUp(stated.checkpoint_interval_tokens, step_tokens);
+  }
   if (stated.warmup_fraction > 0) {
     train.warmup_steps = std::llround(stated.warmup_fraction * static_cast<double>(train.steps));
   }
@@ -164,6 +174,9 @@ void CheckTrain(const Draft& draft, CellCheck* check) {
   check->Require(train.warmup_steps <= train.steps,
                  {"train.warmup_steps", "train.warmup_tokens", "train.steps", "train.tokens"},
                  StrCat("warm-up of ", train.warmup_steps, " steps is longer than the run of ", train.steps));
+  check->Require(train.eval_interval_steps <= 1'000'000'000 && train.checkpoint_interval_steps <= 1'000'000'000,
+                 {"train.eval_interval_tokens", "train.checkpoint_interval_tokens"},
+                 "gives an interval of more than 1000000000 steps");
   check->Require(train.steps <= 1'000'000'000, {"train.tokens", "train.steps"},
                  StrCat("gives ", train.steps, " steps, more than 1000000000"));
   const double tokens = static_cast<double>(train.steps) * static_cast<double>(train.batch_size) *
@@ -212,7 +225,9 @@ const std::vector<std::vector<std::string>>& ExclusiveFields() {
   static const std::vector<std::vector<std::string>> groups = {
       {"train.steps", "train.tokens"},
       {"train.batch_size", "train.batch_tokens"},
-      {"train.warmup_steps", "train.warmup_tokens", "train.warmup_fraction"}};
+      {"train.warmup_steps", "train.warmup_tokens", "train.warmup_fraction"},
+      {"train.eval_interval_steps", "train.eval_interval_tokens"},
+      {"train.checkpoint_interval_steps", "train.checkpoint_interval_tokens"}};
   return groups;
 }
 

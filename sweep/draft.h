@@ -27,6 +27,8 @@ struct Draft {
     std::int64_t batch_tokens = 0;
     std::int64_t warmup_tokens = 0;
     double warmup_fraction = 0.0;
+    std::int64_t eval_interval_tokens = 0;
+    std::int64_t checkpoint_interval_tokens = 0;
   } stated;
   // Where each field was set last; fields that keep their default are absent.
   std::map<std::string, Place> places;

@@ -22,6 +22,7 @@ void AddStop(CLI::App* app, Session* session);
 void AddPause(CLI::App* app, Session* session);
 void AddResume(CLI::App* app, Session* session);
 void AddRetry(CLI::App* app, Session* session);
+void AddFetch(CLI::App* app, Session* session);
 void AddReport(CLI::App* app, Session* session);
 void AddCost(CLI::App* app, Session* session);
 void AddWorkers(CLI::App* app, Session* session);

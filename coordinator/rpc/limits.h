@@ -25,6 +25,9 @@ inline constexpr std::int64_t kReplyTimeoutMs = 30'000;
 inline constexpr std::int64_t kWatchIntervalMs = 250;
 inline constexpr std::int64_t kSamplesPerPage = 256;
 inline constexpr std::int64_t kLogLinesPerPage = 1024;
+// One piece of a file that is sent; at most one of them is held a call.
+inline constexpr std::int64_t kFilePieceBytes = 1 << 20;
+inline constexpr int kMaxFilesPerFetch = 64;
 // Results of final runs that are kept at hand.
 inline constexpr std::size_t kMaxCachedResults = 20'000;
 

@@ -5,6 +5,7 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "coordinator/core/explain.h"
+#include "coordinator/rpc/checkpoint_files.h"
 #include "coordinator/rpc/grpc_status.h"
 #include "coordinator/rpc/limits.h"
 #include "coordinator/rpc/messages.h"
@@ -298,6 +299,14 @@ absl::Status SweepService::DoFetch(const v1::FetchSamplesRequest& request, grpc:
 grpc::Status SweepService::FetchSamples(grpc::ServerContext* /*call*/, const v1::FetchSamplesRequest* request,
                                         grpc::ServerWriter<v1::FetchSamplesResponse>* writer) {
   return ToGrpc(DoFetch(*request, writer));
+}
+
+grpc::Status SweepService::FetchCheckpoint(grpc::ServerContext* /*call*/, const v1::FetchCheckpointRequest* request,
+                                           grpc::ServerWriter<v1::CheckpointPiece>* writer) {
+  const samples::PublishedState::View state = context_.published->Get();
+  const absl::StatusOr<const core::Run*> run = FindRun(*state, request->run_id());
+  if (!run.ok()) return ToGrpc(run.status());
+  return ToGrpc(SendCheckpoint(**run, *request, *context_.artifacts, [&](const v1::CheckpointPiece& piece) { return writer->Write(piece); }));
 }
 
 grpc::Status SweepService::ListWorkers(grpc::ServerContext* /*call*/, const v1::ListWorkersRequest* /*request*/,

@@ -29,6 +29,8 @@ class SweepService : public v1::SweepService::Service {
   grpc::Status Logs(grpc::ServerContext* call, const v1::LogsRequest* request, grpc::ServerWriter<v1::LogLine>* writer) override;
   grpc::Status FetchSamples(grpc::ServerContext* call, const v1::FetchSamplesRequest* request,
                             grpc::ServerWriter<v1::FetchSamplesResponse>* writer) override;
+  grpc::Status FetchCheckpoint(grpc::ServerContext* call, const v1::FetchCheckpointRequest* request,
+                               grpc::ServerWriter<v1::CheckpointPiece>* writer) override;
   grpc::Status ListWorkers(grpc::ServerContext* call, const v1::ListWorkersRequest* request,
                            v1::ListWorkersResponse* response) override;
 

@@ -379,5 +379,61 @@ TEST(Gpt, HugeScoresStayFinite) {
   EXPECT_LE(output.entropy_LBHT.max().item<double>(), std::log(7.0) + 1e-6);
 }
 
+// Matrices in bfloat16 or float16 beside float32 parameters: the same function up to their rounding, in every combination.
+TEST(Gpt, ReducedArithmeticIsTheSameFunctionUpToRounding) {
+  for (const auto& [combination, config] : Combinations()) {
+    Gpt exact(config, 3), reduced(config, 3);
+    Perturb(exact);
+    Perturb(reduced);
+    for (const auto& [dtype, share] : {std::pair(torch::kBFloat16, 0.1), std::pair(torch::kFloat16, 0.015)}) {
+      ForwardOptions options;
+      options.training = false;
+      options.keep_logits = true;
+      const ForwardOutput want = exact.Forward(Tokens(1), Tokens(2), options);
+      options.arithmetic = dtype;
+      const ForwardOutput got = reduced.Forward(Tokens(1), Tokens(2), options);
+      EXPECT_EQ(got.logits_BTV.scalar_type(), torch::kFloat32);
+      EXPECT_FALSE(got.logits_BTV.equal(want.logits_BTV)) << combination;
+      const double scale = want.logits_BTV.abs().max().item<double>();
+      EXPECT_LE((got.logits_BTV - want.logits_BTV).abs().max().item<double>(), share * scale) << combination;
+      EXPECT_LE((got.entropy_LH - want.entropy_LH).abs().max().item<double>(), share) << combination;
+      for (Gpt* gpt : {&exact, &reduced}) {
+        for (const auto& [name, tensor] : gpt->NamedParameters()) tensor.mutable_grad() = Tensor();
+      }
+      want.total.backward();
+      got.total.backward();
+      const auto gradients = ByName(reduced);
+      for (const auto& [name, tensor] : exact.NamedParameters()) {
+        const Tensor other = gradients.at(name).grad();
+        ASSERT_EQ(tensor.grad().defined(), other.defined()) << combination << " " << name;
+        if (!other.defined()) continue;
+        EXPECT_EQ(other.scalar_type(), torch::kFloat32) << "accumulated in the parameters' type";
+        EXPECT_TRUE(other.isfinite().all().item<bool>()) << combination << " " << name;
+      }
+    }
+  }
+}
+
+// Raw weights of elsewhere under weight norm are what they were; under spectral norm their blocks are divided by their norms.
+TEST(Gpt, ReparametrisingStartsFromTheWeightsAsTheyAre) {
+  for (const char* combination : {"weight_norm_many", "weight_norm_fused", "spectral_norm_many"}) {
+    ModelConfig config = Combinations()[combination];
+    Gpt normed(config, 3, torch::kFloat64), other(config, 99, torch::kFloat64);
+    const torch::NoGradGuard no_grad;
+    const auto from = ByName(other);
+    for (const auto& [name, tensor] : normed.NamedParameters()) {
+      if (!name.ends_with(".weight_g")) tensor.copy_(from.at(name));
+    }
+    if (config.layer.reparam == domain::Reparam::kWeightNorm) {
+      EXPECT_FALSE(at::allclose(Logits(normed), Logits(other), 1e-3, 1e-3)) << combination;
+    }
+    for (int i = 0; i < 40; ++i) {
+      normed.Reparametrise();
+      other.Reparametrise();
+    }
+    EXPECT_TRUE(at::allclose(Logits(normed), Logits(other), 1e-8, 1e-9)) << combination;
+  }
+}
+
 }  // namespace
 }  // namespace entrain::model

@@ -95,7 +95,12 @@ variants:
   - {name: a}
   - {name: b, train: {steps: 7, warmup_steps: 2}}
   - {name: c, train: {accumulation: 2, warmup_tokens: 1e3}}
+  - {name: d, train: {eval_interval_tokens: 10_000, checkpoint_interval_tokens: 1_024}}
+  - {name: e, train: {eval_interval_steps: 3}}
 )");
+  EXPECT_EQ(ConfigOf(sweep, 3).train.eval_interval_steps, 10);
+  EXPECT_EQ(ConfigOf(sweep, 3).train.checkpoint_interval_steps, 1);
+  EXPECT_EQ(ConfigOf(sweep, 4).train.eval_interval_steps, 3);
   EXPECT_EQ(ConfigOf(sweep, 0).train.batch_size, 8);
   EXPECT_EQ(ConfigOf(sweep, 0).train.steps, 98);
   EXPECT_EQ(ConfigOf(sweep, 0).train.warmup_steps, 5);
@@ -108,6 +113,8 @@ variants:
                   "3:23 train.batch_tokens: must be a multiple of context * accumulation = 128 * 1 = 128, is 1000")));
   EXPECT_THAT(BodyProblems("train: {steps: 3, tokens: 5}"),
               ElementsAre(HasSubstr("only one of train.steps, train.tokens")));
+  EXPECT_THAT(BodyProblems("train: {eval_interval_steps: 3, eval_interval_tokens: 5}"),
+              ElementsAre(HasSubstr("only one of train.eval_interval_steps, train.eval_interval_tokens")));
 }
 
 TEST(SweepTest, LayersAreResolvedAgainstTheFlatSettings) {

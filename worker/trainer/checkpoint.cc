@@ -4,20 +4,23 @@
 #include <charconv>
 #include <cstdio>
 #include <filesystem>
+#include <iterator>
 #include <system_error>
 #include <vector>
 
 #include "base/files.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "data/folder_manifest.h"
 #include "worker/attempt/json_fields.h"
-#include "worker/trainer/checkpoint_manifest.h"
 #include "worker/trainer/hugging_face_config.h"
 
 namespace entrain::trainer {
 namespace {
 
-constexpr std::int64_t kStateFormat = 1;
+// Format 1 had no loss scale: its runs computed in float32.
+constexpr std::int64_t kStateFormat = 2;
+constexpr std::int64_t kOldestStateFormat = 1;
 // Left free beside a checkpoint, for events, logs and everyone else.
 constexpr std::uint64_t kSpareBytes = 16 << 20;
 constexpr std::string_view kUnfinishedSuffix = ".unfinished";
@@ -37,6 +40,8 @@ std::string EncodeState(const CheckpointState& state) {
              .Add("best_eval_loss", state.best_eval_loss)
              .Add("best_eval_step", state.best_eval_step)
              .Add("last_eval_step", state.last_eval_step)
+             .Add("loss_scale", state.loss_scale)
+             .Add("loss_scale_steps", state.loss_scale_steps)
              .Add("seed", std::to_string(state.seed))  // all 64 bits, which JSON readers may not keep
              .Add("world_size", state.world_size)
              .Add("threads_per_rank", state.threads_per_rank)
@@ -52,8 +57,9 @@ absl::StatusOr<CheckpointState> ReadState(const std::string& path) {
   ENTRAIN_ASSIGN_OR_RETURN(attempt::JsonReader fields, attempt::JsonReader::Parse(text, path));
   std::int64_t version = 0;
   ENTRAIN_RETURN_IF_ERROR(fields.Get("format_version", &version).status());
-  if (version != kStateFormat) {
-    return fields.Problem("format_version", StrCat("is ", version, "; this build reads format ", kStateFormat));
+  if (version < kOldestStateFormat || version > kStateFormat) {
+    return fields.Problem("format_version",
+                          StrCat("is ", version, "; this build reads formats ", kOldestStateFormat, " to ", kStateFormat));
   }
   CheckpointState state;
   std::string seed;
@@ -69,6 +75,7 @@ absl::StatusOr<CheckpointState> ReadState(const std::string& path) {
       .Get("instruction_set", &state.instruction_set)
       .Get("config_hash", &state.config_hash)
       .Get("build_id", &state.build_id);
+  if (version >= 2) fields.Get("loss_scale", &state.loss_scale).Get("loss_scale_steps", &state.loss_scale_steps);
   ENTRAIN_RETURN_IF_ERROR(fields.status());
   if (std::from_chars(seed.data(), seed.data() + seed.size(), state.seed).ec != std::errc()) {
     return fields.Problem("seed", StrCat("is not a number: '", seed, "'"));
@@ -92,7 +99,7 @@ absl::Status RequireSpace(const std::string& folder, const CheckpointContent& co
                                              " bytes, the file system of ", folder, " has ", free, " free"));
 }
 
-absl::StatusOr<ManifestSummary> WriteFiles(const std::string& folder, const CheckpointContent& content) {
+absl::StatusOr<data::ManifestSummary> WriteFiles(const std::string& folder, const CheckpointContent& content) {
   ENTRAIN_RETURN_IF_ERROR(MakeFolders(folder));
   ENTRAIN_RETURN_IF_ERROR(
       data::WriteSafetensors(folder + "/model.safetensors", content.model_tensors, {{"format", "pt"}}));
@@ -100,7 +107,7 @@ absl::StatusOr<ManifestSummary> WriteFiles(const std::string& folder, const Chec
       data::WriteSafetensors(folder + "/optimizer.safetensors", content.optimizer_tensors, {{"format", "pt"}}));
   ENTRAIN_RETURN_IF_ERROR(WriteFileAtomically(folder + "/config.json", HuggingFaceConfigJson(content.model)));
   ENTRAIN_RETURN_IF_ERROR(WriteFileAtomically(folder + "/state.json", EncodeState(content.state)));
-  ENTRAIN_ASSIGN_OR_RETURN(ManifestSummary summary, WriteManifest(folder));
+  ENTRAIN_ASSIGN_OR_RETURN(data::ManifestSummary summary, data::WriteManifest(folder));
   ENTRAIN_RETURN_IF_ERROR(SyncPath(folder));
   return summary;
 }
@@ -128,7 +135,7 @@ absl::StatusOr<attempt::CheckpointWritten> WriteCheckpoint(const attempt::Attemp
   const std::string target = folder.Path(relative);
   const std::string unfinished = StrCat(target, kUnfinishedSuffix);
   ENTRAIN_RETURN_IF_ERROR(RequireSpace(folder.Path("checkpoints"), content));
-  absl::StatusOr<ManifestSummary> summary = WriteFiles(unfinished, content);
+  absl::StatusOr<data::ManifestSummary> summary = WriteFiles(unfinished, content);
   absl::Status status = summary.status();
   if (status.ok()) status = Publish(unfinished, target);
   if (!status.ok()) {
@@ -140,7 +147,7 @@ absl::StatusOr<attempt::CheckpointWritten> WriteCheckpoint(const attempt::Attemp
 }
 
 absl::StatusOr<OpenedCheckpoint> OpenCheckpoint(const std::string& dir) {
-  ENTRAIN_RETURN_IF_ERROR(VerifyManifest(dir));
+  ENTRAIN_RETURN_IF_ERROR(data::VerifyManifest(dir));
   ENTRAIN_ASSIGN_OR_RETURN(CheckpointState state, ReadState(dir + "/state.json"));
   ENTRAIN_ASSIGN_OR_RETURN(data::SafetensorsFile model, data::SafetensorsFile::Open(dir + "/model.safetensors"));
   ENTRAIN_ASSIGN_OR_RETURN(data::SafetensorsFile optimizer, data::SafetensorsFile::Open(dir + "/optimizer.safetensors"));
@@ -155,7 +162,7 @@ absl::Status CheckExactResume(const CheckpointState& saved, const CheckpointStat
   return Differs("configuration", saved.config_hash, now.config_hash);
 }
 
-absl::Status PruneCheckpoints(const attempt::AttemptFolder& folder, std::int64_t keep) {
+absl::Status PruneCheckpoints(const attempt::AttemptFolder& folder, std::int64_t keep, std::int64_t best_step) {
   const std::string root = folder.Path("checkpoints");
   std::vector<std::string> complete;
   std::vector<std::string> doomed;
@@ -168,7 +175,9 @@ absl::Status PruneCheckpoints(const attempt::AttemptFolder& folder, std::int64_t
   if (error) return ErrnoStatus(error.value(), "list", root);
   std::sort(complete.begin(), complete.end());
   if (keep > 0 && static_cast<std::int64_t>(complete.size()) > keep) {
-    doomed.insert(doomed.end(), complete.begin(), complete.end() - keep);
+    const auto first_kept = complete.end() - keep;
+    std::copy_if(complete.begin(), first_kept, std::back_inserter(doomed),
+                 [&](const std::string& name) { return name != FolderName(best_step); });
   }
   for (const std::string& name : doomed) {
     std::filesystem::remove_all(root + "/" + name, error);

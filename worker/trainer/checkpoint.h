@@ -5,7 +5,7 @@
 //     optimizer.safetensors  the optimiser's moments
 //     config.json            hugging_face_config.h
 //     state.json             CheckpointState
-//     manifest.json          checkpoint_manifest.h
+//     manifest.json          data/folder_manifest.h
 #pragma once
 
 #include <cstdint>
@@ -27,6 +27,8 @@ struct CheckpointState {
   double best_eval_loss = 0.0;
   std::int64_t best_eval_step = 0;  // 0: none yet
   std::int64_t last_eval_step = 0;
+  double loss_scale = 1.0;
+  std::int64_t loss_scale_steps = 0;  // since it changed
   std::uint64_t seed = 0;
   std::int64_t world_size = 1;
   std::int64_t threads_per_rank = 1;
@@ -59,7 +61,7 @@ absl::StatusOr<OpenedCheckpoint> OpenCheckpoint(const std::string& dir);
 // FAILED_PRECONDITION names the first condition under which resuming would not give the same bits.
 absl::Status CheckExactResume(const CheckpointState& saved, const CheckpointState& now);
 
-// Removes what an interrupted write left, and all but the newest `keep` checkpoints (0 keeps all).
-absl::Status PruneCheckpoints(const attempt::AttemptFolder& folder, std::int64_t keep);
+// Removes what an interrupted write left, and all checkpoints but the newest `keep` and that of `best_step` (keep 0 keeps all).
+absl::Status PruneCheckpoints(const attempt::AttemptFolder& folder, std::int64_t keep, std::int64_t best_step);
 
 }  // namespace entrain::trainer

@@ -13,10 +13,12 @@ constexpr std::int64_t kGroupTokens = 2048;
 
 }  // namespace
 
-Evaluator::Evaluator(const Batches* batches, const domain::TrainConfig& train, collective::Collective* collective)
+Evaluator::Evaluator(const Batches* batches, const domain::TrainConfig& train, torch::Dtype arithmetic,
+                     collective::Collective* collective)
     : batches_(batches),
       context_(train.context),
       group_windows_(std::clamp<std::int64_t>(kGroupTokens / train.context, 1, train.batch_size)),
+      arithmetic_(arithmetic),
       collective_(collective) {}
 
 absl::StatusOr<HeldOutLoss> Evaluator::Run(model::Gpt* model, const std::function<void()>& on_group) const {
@@ -26,6 +28,7 @@ absl::StatusOr<HeldOutLoss> Evaluator::Run(model::Gpt* model, const std::functio
   std::vector<float> losses(static_cast<std::size_t>(groups), 0.0f);
   model::ForwardOptions options;
   options.training = false;
+  options.arithmetic = arithmetic_;
   const auto size = [&](std::int64_t group) { return std::min(windows - group * group_windows_, group_windows_); };
   for (std::int64_t group = collective_->rank(); group < groups; group += collective_->world_size()) {
     const std::int64_t begin = group * group_windows_;

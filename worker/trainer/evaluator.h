@@ -17,7 +17,7 @@ struct HeldOutLoss {
 
 class Evaluator {
  public:
-  Evaluator(const Batches* batches, const domain::TrainConfig& train, collective::Collective* collective);
+  Evaluator(const Batches* batches, const domain::TrainConfig& train, torch::Dtype arithmetic, collective::Collective* collective);
   bool possible() const { return batches_->validation_windows() > 0; }
 
   // Windows are cut into groups whose size does not depend on the world size, each computed by one rank; so every world size sums the
@@ -28,6 +28,7 @@ class Evaluator {
   const Batches* batches_;
   std::int64_t context_;
   std::int64_t group_windows_;
+  torch::Dtype arithmetic_;
   collective::Collective* collective_;
 };
 

@@ -2,13 +2,19 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_join.h"
 #include "base/check.h"
+#include "base/files.h"
+#include "base/log.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "model/weights.h"
+#include "worker/trainer/hugging_face_config.h"
 
 namespace entrain::trainer {
 namespace {
@@ -73,6 +79,37 @@ data::TensorView CutRows(data::TensorView view, std::int64_t rows) {
   return view;
 }
 
+// What no tensor's shape shows: weights cut into another number of heads, or without their last layers, would be another model.
+absl::Status CheckShape(const std::string& dir, const domain::ModelConfig& model) {
+  const std::string path = dir + "/config.json";
+  const absl::StatusOr<std::string> text = ReadFile(path);
+  if (absl::IsNotFound(text.status())) return absl::OkStatus();
+  ENTRAIN_RETURN_IF_ERROR(text.status());
+  ENTRAIN_ASSIGN_OR_RETURN(const domain::ModelConfig given, ParseArchitecture(*text, path));
+  const auto same = [&](const char* field, std::int64_t theirs, std::int64_t ours) -> absl::Status {
+    if (theirs == ours) return absl::OkStatus();
+    return absl::InvalidArgumentError(StrCat(path, " has ", field, " ", theirs, ", the run ", ours));
+  };
+  ENTRAIN_RETURN_IF_ERROR(same("n_layer", given.n_layer, model.n_layer));
+  ENTRAIN_RETURN_IF_ERROR(same("n_head", given.n_head, model.n_head));
+  return same("n_embd", given.n_embd, model.n_embd);
+}
+
+// Copies every parameter that the file has; the names of the others go to `missing`, if given.
+absl::Status CopyWhatFits(const data::SafetensorsFile& file, const model::Gpt& model, std::vector<std::string>* missing) {
+  for (const auto& [name, tensor] : model.NamedParameters()) {
+    const data::TensorView* found = FindByEitherName(file.tensors(), name);
+    if (found == nullptr && BelongsToGpt2(name)) return absl::InvalidArgumentError(StrCat("has no tensor ", name));
+    if (found == nullptr && missing != nullptr) missing->push_back(name);
+    if (found == nullptr) continue;
+    data::TensorView view = *found;
+    const bool longer = name.ends_with("wpe.weight") && view.shape.size() == 2 && view.shape[0] > tensor.size(0);
+    if (longer) view = CutRows(std::move(view), tensor.size(0));
+    ENTRAIN_RETURN_IF_ERROR(CopyInto(view, name, tensor));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 void Snapshot::Copy(const AdamW::NamedTensors& from, std::map<std::string, Tensor>* to) {
@@ -116,19 +153,23 @@ absl::Status Restore(const OpenedCheckpoint& checkpoint, model::Gpt* model, Adam
 
 absl::Status InitialiseFrom(const std::string& dir, model::Gpt* model) {
   const torch::NoGradGuard no_grad;
+  ENTRAIN_RETURN_IF_ERROR(CheckShape(dir, model->config()));
   const std::string path = dir + "/model.safetensors";
-  ENTRAIN_ASSIGN_OR_RETURN(const data::SafetensorsFile file, data::SafetensorsFile::Open(path));
-  for (const auto& [name, tensor] : model->NamedParameters()) {
-    const data::TensorView* found = FindByEitherName(file.tensors(), name);
-    if (found == nullptr && !BelongsToGpt2(name)) continue;
-    if (found == nullptr) return absl::InvalidArgumentError(StrCat(path, " has no tensor ", name));
-    data::TensorView view = *found;
-    const bool longer = name.ends_with("wpe.weight") && view.shape.size() == 2 && view.shape[0] > tensor.size(0);
-    if (longer) view = CutRows(std::move(view), tensor.size(0));
-    if (absl::Status status = CopyInto(view, name, tensor); !status.ok()) {
-      return absl::InvalidArgumentError(StrCat(path, ": ", std::string(status.message())));
-    }
+  if (std::error_code error; std::filesystem::exists(path + ".index.json", error)) {
+    return absl::InvalidArgumentError(StrCat(path, ".index.json: weights in several files are not read; save them as one"));
   }
+  ENTRAIN_ASSIGN_OR_RETURN(const data::SafetensorsFile file, data::SafetensorsFile::Open(path));
+  const auto say_file = [&](const absl::Status& status) {
+    return absl::InvalidArgumentError(StrCat(path, ": ", std::string(status.message())));
+  };
+  if (const absl::Status tied = model::CheckTiedOutput(file); !tied.ok()) return say_file(tied);
+  std::vector<std::string> own;
+  if (const absl::Status status = CopyWhatFits(file, *model, &own); !status.ok()) return say_file(status);
+  // Gains and spectral vectors of the random start say nothing of these weights; those that the file has come back after it.
+  model->Reparametrise();
+  if (const absl::Status status = CopyWhatFits(file, *model, nullptr); !status.ok()) return say_file(status);
+  Log(LogLevel::kInfo, "starts from given weights",
+      {{"folder", dir}, {"tensors_of_its_own", own.empty() ? "none" : absl::StrJoin(own, " ")}});
   return absl::OkStatus();
 }
 

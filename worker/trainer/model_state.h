@@ -35,8 +35,9 @@ class Snapshot {
 // Puts a checkpoint's tensors back. INVALID_ARGUMENT names the first tensor that is missing or has another shape.
 absl::Status Restore(const OpenedCheckpoint& checkpoint, model::Gpt* model, AdamW* optimizer);
 
-// Starts from a Hugging Face GPT-2 checkpoint folder (`model.safetensors`; float32, float16 or bfloat16). What GPT-2 does not have keeps
-// its own initialisation; a longer position table is cut to n_positions.
+// Starts from a Hugging Face GPT-2 folder (config.json; model.safetensors in float32, float16 or bfloat16), or one of ours. What GPT-2 does
+// not have keeps its own initialisation; a longer position table is cut to n_positions; norms and activations may differ. INVALID_ARGUMENT
+// when layers, heads or width differ or the output matrix is not tied.
 absl::Status InitialiseFrom(const std::string& dir, model::Gpt* model);
 
 }  // namespace entrain::trainer

@@ -8,7 +8,7 @@
 #include "base/strings.h"
 #include "data/safetensors.h"
 #include "model/weights.h"
-#include "sweep/run_config_json.h"
+#include "worker/trainer/hugging_face_config.h"
 
 namespace entrain::trainer {
 namespace {
@@ -17,53 +17,6 @@ using nlohmann::json;
 
 absl::Status Wrong(const std::string& path, std::string_view what) {
   return absl::InvalidArgumentError(StrCat(path, ": ", what));
-}
-
-// Hugging Face's GPT-2 configuration in our terms. INVALID_ARGUMENT names a field that our models have no form of.
-absl::StatusOr<domain::ModelConfig> FromHuggingFace(const json& object, const std::string& path) {
-  const auto integer = [&](const char* key, std::int64_t fallback) {
-    const auto found = object.find(key);
-    return found != object.end() && found->is_number_integer() ? found->get<std::int64_t>() : fallback;
-  };
-  domain::ModelConfig model;
-  model.vocab_size = integer("vocab_size", 50257);
-  model.n_positions = integer("n_positions", 1024);
-  model.n_layer = integer("n_layer", 12);
-  model.n_head = integer("n_head", 12);
-  model.n_embd = integer("n_embd", 768);
-  model.n_inner = integer("n_inner", 0);
-  model.ln_eps = object.value("layer_norm_epsilon", 1e-5);
-  model.init_std = object.value("initializer_range", 0.02);
-  const std::string activation = object.value("activation_function", "gelu_new");
-  if (activation == "gelu_new" || activation == "gelu_pytorch_tanh") {
-    model.layer.activation = domain::Activation::kGeluNew;
-  } else if (activation == "gelu") {
-    model.layer.activation = domain::Activation::kGelu;
-  } else if (activation == "relu") {
-    model.layer.activation = domain::Activation::kRelu;
-  } else if (activation == "linear") {
-    model.layer.activation = domain::Activation::kIdentity;
-  } else {
-    return Wrong(path, StrCat("activation_function \"", activation, "\" is not one of gelu_new, gelu, relu, linear"));
-  }
-  if (!object.value("scale_attn_weights", true)) return Wrong(path, "scale_attn_weights must be true");
-  if (object.value("scale_attn_by_inverse_layer_idx", false)) {
-    return Wrong(path, "scale_attn_by_inverse_layer_idx must be false");
-  }
-  ENTRAIN_RETURN_IF_ERROR(domain::Validate(model));
-  return model;
-}
-
-absl::StatusOr<domain::ModelConfig> ReadModel(const json& object, const std::string& path) {
-  const json* section = object.contains("model") ? &object["model"] : nullptr;
-  if (section == nullptr && object.contains("entrain") && object["entrain"].is_object() &&
-      object["entrain"].contains("model")) {
-    section = &object["entrain"]["model"];
-  }
-  if (section == nullptr && object.value("model_type", "") == "gpt2") return FromHuggingFace(object, path);
-  const auto model = sweep::ParseModelJson((section == nullptr ? object : *section).dump());
-  if (!model.ok()) return Wrong(path, std::string(model.status().message()));
-  return model;
 }
 
 absl::Status ReadOptimiser(const json& object, const std::string& path, domain::TrainConfig* train) {
@@ -133,7 +86,7 @@ absl::StatusOr<ProbeConfig> ReadProbeConfig(const std::string& path) {
     const json object = json::parse(text);
     if (!object.is_object()) return Wrong(path, "must be a JSON object");
     ProbeConfig config;
-    ENTRAIN_ASSIGN_OR_RETURN(config.model, ReadModel(object, path));
+    ENTRAIN_ASSIGN_OR_RETURN(config.model, ParseArchitecture(text, path));
     ENTRAIN_RETURN_IF_ERROR(ReadOptimiser(object, path, &config.train));
     return config;
   } catch (const json::exception& error) {

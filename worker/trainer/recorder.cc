@@ -27,7 +27,7 @@ void Recorder::WriteAndRecord(const CheckpointContent& content) {
   const absl::StatusOr<attempt::CheckpointWritten> written = WriteCheckpoint(folder_, content);
   absl::Status status = written.status();
   if (status.ok()) status = Record(*written);
-  if (status.ok()) status = PruneCheckpoints(folder_, keep_checkpoints_);
+  if (status.ok()) status = PruneCheckpoints(folder_, keep_checkpoints_, content.state.best_eval_step);
   std::lock_guard<std::mutex> lock(mutex_);
   checkpoint_status_.Update(status);
 }

@@ -13,7 +13,7 @@ namespace entrain::trainer {
 
 class Recorder {
  public:
-  // Keeps the newest `keep_checkpoints` checkpoints (0: all; then whoever reads the folder deletes them).
+  // Keeps the newest `keep_checkpoints` checkpoints and the best (0: all; then whoever reads the folder deletes them).
   Recorder(const attempt::AttemptFolder& folder, std::int64_t keep_checkpoints);
   // Waits for a write under way.
   ~Recorder();

@@ -20,6 +20,7 @@
 #include "worker/trainer/device.h"
 #include "worker/trainer/evaluator.h"
 #include "worker/trainer/gradient_buckets.h"
+#include "worker/trainer/loss_scale.h"
 #include "worker/trainer/model_state.h"
 #include "worker/trainer/recorder.h"
 #include "worker/trainer/step_summary.h"
@@ -50,6 +51,15 @@ void FixNumerics(std::int64_t threads) {
   ::mallopt(M_TRIM_THRESHOLD, -1);
 }
 
+torch::Dtype ArithmeticOf(domain::Precision precision) {
+  switch (precision) {
+    case domain::Precision::kFp32: return torch::kFloat32;
+    case domain::Precision::kBf16: return torch::kBFloat16;
+    case domain::Precision::kFp16: return torch::kFloat16;
+  }
+  return torch::kFloat32;
+}
+
 class TrainingRun {
  public:
   TrainingRun(const TrainingContext& context, const std::string& device, Batches batches, TrainingProgress* progress);
@@ -72,6 +82,8 @@ class TrainingRun {
 
   absl::StatusOr<StepResult> TrainStep();
   absl::Status ComputeGradients();
+  // The same until they are finite, each time at half the loss scale; the norm, after averaging.
+  absl::StatusOr<double> ComputeFiniteGradients();
   domain::EntropySample MakeSample(double grad_norm, double lr, double seconds) const;
   absl::Status Report(const StepResult& result);
   absl::Status Evaluate();
@@ -92,6 +104,7 @@ class TrainingRun {
   GradientBuckets buckets_;
   StepSummary summary_;
   Evaluator evaluator_;
+  LossScale loss_scale_;
   Snapshot snapshot_;
   std::unique_ptr<Recorder> recorder_;  // rank 0 only
   std::int64_t step_ = 0;               // complete steps
@@ -113,7 +126,8 @@ TrainingRun::TrainingRun(const TrainingContext& context, const std::string& devi
       buckets_(optimizer_, model_.NamedParameters(), context.collective),
       summary_(context.config.model.n_layer, context.config.model.n_head, context.config.train.accumulation,
                torch::Device(device), context.collective),
-      evaluator_(&batches_, context.config.train, context.collective) {
+      evaluator_(&batches_, context.config.train, ArithmeticOf(context.config.train.precision), context.collective),
+      loss_scale_(context.config.train.precision) {
   if (is_first()) recorder_ = std::make_unique<Recorder>(context.folder, context.keep_checkpoints);
 }
 
@@ -134,6 +148,7 @@ absl::Status TrainingRun::LoadStart() {
   best_eval_loss_ = checkpoint.state.best_eval_loss;
   best_eval_step_ = checkpoint.state.best_eval_step;
   last_eval_step_ = checkpoint.state.last_eval_step;
+  loss_scale_.Restore(checkpoint.state.loss_scale, checkpoint.state.loss_scale_steps);
   *progress_ = {step_, loss_, tokens_};
   return absl::OkStatus();
 }
@@ -167,6 +182,7 @@ model::ForwardOptions TrainingRun::TrainingForward() const {
   model::ForwardOptions options;
   const int world_size = collective_->world_size();
   options.batch_share = 1.0 / world_size;
+  options.arithmetic = ArithmeticOf(train().precision);
   if (world_size > 1) options.mean_over_ranks = [this](const torch::Tensor& values) { return MeanOverRanks(values); };
   return options;
 }
@@ -190,18 +206,30 @@ absl::Status TrainingRun::ComputeGradients() {
       summary_.StartReduction(context_.stop_wish());
       buckets_.Arm();
     }
-    output.total.backward();
+    (loss_scale_.value() == 1.0 ? output.total : output.total * loss_scale_.value()).backward();
   }
   absl::Status status = buckets_.Finish();
   status.Update(summary_.Finish());
   return status;
 }
 
+absl::StatusOr<double> TrainingRun::ComputeFiniteGradients() {
+  const double share = 1.0 / static_cast<double>(collective_->world_size() * train().accumulation);
+  for (;;) {
+    ENTRAIN_RETURN_IF_ERROR(ComputeGradients());
+    const double norm = optimizer_.ClipGradients(train().clip, share / loss_scale_.value());
+    // A loss that is not finite is so at any scale. Loss and norm are the same numbers on every rank, and so is this decision.
+    const bool repairable = !std::isfinite(norm) && std::isfinite(summary_.loss()) && std::isfinite(summary_.reg());
+    if (!repairable || !loss_scale_.Lower()) return norm;
+    Log(LogLevel::kInfo, "gradients overflowed; the step is computed again",
+        {{"step", std::to_string(step_ + 1)}, {"loss_scale", std::to_string(loss_scale_.value())}});
+    Beat();
+  }
+}
+
 absl::StatusOr<TrainingRun::StepResult> TrainingRun::TrainStep() {
   const auto began = SteadyClock::now();
-  ENTRAIN_RETURN_IF_ERROR(ComputeGradients());
-  const double share = 1.0 / static_cast<double>(collective_->world_size() * train().accumulation);
-  const double norm = optimizer_.ClipGradients(train().clip, share);
+  ENTRAIN_ASSIGN_OR_RETURN(const double norm, ComputeFiniteGradients());
   const double lr = LearningRate(train(), step_);
   ++step_;
   tokens_ += train().batch_size * train().accumulation * train().context;
@@ -211,7 +239,10 @@ absl::StatusOr<TrainingRun::StepResult> TrainingRun::TrainStep() {
   result.wish = summary_.stop_wish();
   result.sample = MakeSample(norm, lr, 0.0);
   // Loss and norm are the same numbers on every rank, and so is this decision.
-  if (result.finite()) optimizer_.Step(lr);
+  if (result.finite()) {
+    optimizer_.Step(lr);
+    loss_scale_.StepApplied();
+  }
   const double step_tokens = static_cast<double>(train().batch_size * train().accumulation * train().context);
   result.sample.tokens_per_second = step_tokens / SecondsSince(began);
   Beat();
@@ -259,7 +290,8 @@ absl::Status TrainingRun::Evaluate() {
 }
 
 bool TrainingRun::CheckpointIsDue() const {
-  if (step_ == train().steps) return true;
+  // The best one is kept as well as the last.
+  if (step_ == train().steps || step_ == best_eval_step_) return true;
   return train().checkpoint_interval_steps > 0 && step_ % train().checkpoint_interval_steps == 0;
 }
 
@@ -301,6 +333,8 @@ CheckpointState TrainingRun::CurrentState() const {
   state.best_eval_loss = best_eval_loss_;
   state.best_eval_step = best_eval_step_;
   state.last_eval_step = last_eval_step_;
+  state.loss_scale = loss_scale_.value();
+  state.loss_scale_steps = loss_scale_.steps_since_change();
   state.seed = train().seed;
   state.world_size = collective_->world_size();
   state.threads_per_rank = context_.spec.threads_per_rank;
@@ -319,9 +353,6 @@ void TrainingRun::Beat() const {
 }  // namespace
 
 absl::StatusOr<TrainingEnd> Train(const TrainingContext& context, TrainingProgress* progress) {
-  if (context.config.train.precision != domain::Precision::kFp32) {
-    return absl::InvalidArgumentError("train.precision: only fp32 is supported");
-  }
   ENTRAIN_ASSIGN_OR_RETURN(const std::string device, SelectDevice(context.spec, context.collective->rank()));
   FixNumerics(context.spec.threads_per_rank);
   ENTRAIN_ASSIGN_OR_RETURN(Batches batches,

@@ -10,6 +10,7 @@
 
 #include "base/files.h"
 #include "base/random.h"
+#include "data/folder_manifest.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -157,12 +158,48 @@ TEST_F(CheckpointTest, AWriteThatFailsHalfwayLeavesNothing) {
 TEST_F(CheckpointTest, PruningKeepsTheNewestAndRemovesWhatWasInterrupted) {
   for (const std::int64_t step : {10, 20, 100}) Write(step);
   ASSERT_TRUE(MakeFolders(folder_.Path("checkpoints/step-00000110.unfinished")).ok());
-  ASSERT_TRUE(PruneCheckpoints(folder_, 2).ok());
+  ASSERT_TRUE(PruneCheckpoints(folder_, 2, 0).ok());
   EXPECT_EQ(EntriesOfCheckpoints(), 2u);
   EXPECT_TRUE(std::filesystem::exists(folder_.Path("checkpoints/step-00000020")));
   EXPECT_TRUE(std::filesystem::exists(folder_.Path("checkpoints/step-00000100")));
-  ASSERT_TRUE(PruneCheckpoints(folder_, 0).ok());
+  ASSERT_TRUE(PruneCheckpoints(folder_, 0, 0).ok());
   EXPECT_EQ(EntriesOfCheckpoints(), 2u);
+}
+
+TEST_F(CheckpointTest, PruningKeepsTheBest) {
+  for (const std::int64_t step : {10, 20, 30, 40}) Write(step);
+  ASSERT_TRUE(PruneCheckpoints(folder_, 1, 20).ok());
+  EXPECT_EQ(EntriesOfCheckpoints(), 2u);
+  EXPECT_TRUE(std::filesystem::exists(folder_.Path("checkpoints/step-00000020")));
+  EXPECT_TRUE(std::filesystem::exists(folder_.Path("checkpoints/step-00000040")));
+}
+
+TEST_F(CheckpointTest, TheStateOfTheVersionBeforeIsRead) {
+  CheckpointContent content = Content(30);
+  content.state.loss_scale = 512.0;
+  content.state.loss_scale_steps = 77;
+  const auto written = WriteCheckpoint(folder_, content);
+  ASSERT_TRUE(written.ok()) << written.status();
+  const std::string dir = folder_.Path(written->folder), path = dir + "/state.json";
+  const auto now = OpenCheckpoint(dir);
+  ASSERT_TRUE(now.ok()) << now.status();
+  EXPECT_EQ(now->state.loss_scale, 512.0);
+  EXPECT_EQ(now->state.loss_scale_steps, 77);
+  auto state = nlohmann::json::parse(*ReadFile(path));
+  state.erase("loss_scale");
+  state.erase("loss_scale_steps");
+  for (const int version : {1, 3}) {
+    state["format_version"] = version;
+    ASSERT_TRUE(WriteFileAtomically(path, state.dump()).ok());
+    ASSERT_TRUE(data::WriteManifest(dir).ok());
+    const auto opened = OpenCheckpoint(dir);
+    EXPECT_EQ(opened.ok(), version == 1) << opened.status();
+    if (opened.ok()) {
+      EXPECT_EQ(opened->state.loss_scale, 1.0);
+    } else {
+      EXPECT_THAT(MessageOf(opened.status()), HasSubstr("formats 1 to 2"));
+    }
+  }
 }
 
 TEST_F(CheckpointTest, ExactResumeNamesWhatDiffers) {
@@ -197,6 +234,26 @@ TEST(HuggingFaceConfigTest, OnlyGpt2IsCalledGpt2) {
   norm_free.layers[1] = model.layer;
   norm_free.layers[1].norm = domain::Norm::kNone;
   EXPECT_EQ(nlohmann::json::parse(HuggingFaceConfigJson(norm_free))["model_type"], "entrain_gpt");
+}
+
+TEST(ArchitectureTest, ReadsEveryFormAndRefusesWhatIsAnotherFunction) {
+  domain::ModelConfig model;
+  model.n_layer = 2;
+  EXPECT_EQ(*ParseArchitecture(HuggingFaceConfigJson(model), "config.json"), model);
+  EXPECT_EQ(ParseArchitecture(R"({"model": {"n_layer": 3}})", "c")->n_layer, 3);
+  const auto gpt2 = ParseArchitecture(R"({"model_type": "gpt2", "n_layer": 4, "n_inner": null})", "c");
+  ASSERT_TRUE(gpt2.ok()) << gpt2.status();
+  EXPECT_EQ(gpt2->n_layer, 4);
+  EXPECT_EQ(gpt2->vocab_size, 50257);
+  EXPECT_EQ(gpt2->layer.activation, domain::Activation::kGeluNew);
+  for (const char* other : {R"("tie_word_embeddings": false)", R"("activation_function": "silu")", R"("add_cross_attention": true)",
+                            R"("scale_attn_weights": false)", R"("scale_attn_by_inverse_layer_idx": true)"}) {
+    const auto refused = ParseArchitecture(std::string(R"({"model_type": "gpt2", )") + other + "}", "folder/config.json");
+    EXPECT_THAT(MessageOf(refused.status()), HasSubstr("folder/config.json: ")) << other;
+  }
+  EXPECT_EQ(ParseArchitecture("[", "c").status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(ParseArchitecture(R"({"model_type": "gpt2", "n_embd": 10, "n_head": 3})", "c").status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace

@@ -6,8 +6,10 @@
 
 #include "base/files.h"
 #include "base/random.h"
+#include "data/folder_manifest.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
 #include "sweep/run_config_json.h"
 #include "tests/worker/trainer/trainer_runs.h"
 #include "worker/attempt/control_socket.h"
@@ -59,12 +61,23 @@ void ExpectSameCheckpoint(const std::string& a, const std::string& b) {
   }
 }
 
-class ResumeTest : public TrainerTest, public testing::WithParamInterface<int> {};
+struct ResumeCase {
+  int ranks;
+  domain::Precision precision;
+};
+
+std::string NameOfCase(const testing::TestParamInfo<ResumeCase>& test) {
+  static constexpr const char* kNames[] = {"Fp32", "Bf16", "Fp16"};
+  return kNames[static_cast<int>(test.param.precision)] + std::to_string(test.param.ranks);
+}
+
+class ResumeTest : public TrainerTest, public testing::WithParamInterface<ResumeCase> {};
 
 // The gang is killed with SIGKILL at one step after the other, and once asked to stop; each time the next attempt goes on from the
 // newest checkpoint. What comes out is what an uninterrupted run leaves, byte for byte.
 TEST_P(ResumeTest, KilledAnywhereAndResumedIsBitIdentical) {
-  const domain::RunConfig config = SmallConfig(160, GetParam());
+  domain::RunConfig config = SmallConfig(160, GetParam().ranks);
+  config.train.precision = GetParam().precision;
   Gang whole(Folder("whole"), config, "");
   whole.Start();
   ASSERT_EQ(whole.process().Wait(), 0) << whole.process().Log();
@@ -95,7 +108,81 @@ TEST_P(ResumeTest, KilledAnywhereAndResumedIsBitIdentical) {
   ASSERT_THAT(last.NewestCheckpoint(), HasSubstr("step-00000160"));
   ExpectSameCheckpoint(whole.NewestCheckpoint(), last.NewestCheckpoint());
 }
-INSTANTIATE_TEST_SUITE_P(Worlds, ResumeTest, testing::Values(1, 2));
+INSTANTIATE_TEST_SUITE_P(Worlds, ResumeTest,
+                         testing::Values(ResumeCase{1, domain::Precision::kFp32}, ResumeCase{2, domain::Precision::kFp32},
+                                         ResumeCase{1, domain::Precision::kBf16}, ResumeCase{2, domain::Precision::kFp16}),
+                         NameOfCase);
+
+// The same steps in three precisions: the start differs by rounding alone, and every head's entropy is there.
+TEST_F(TrainerTest, ReducedPrecisionsTrainAlike) {
+  std::map<domain::Precision, Trace> traces;
+  for (const auto precision : {domain::Precision::kFp32, domain::Precision::kBf16, domain::Precision::kFp16}) {
+    domain::RunConfig config = SmallConfig(40, 1);
+    config.train.precision = precision;
+    Gang gang(Folder(std::to_string(static_cast<int>(precision))), config, "");
+    gang.Start();
+    ASSERT_EQ(gang.process().Wait(), 0) << gang.process().Log();
+    traces[precision].Add(gang);
+  }
+  Trace& exact = traces[domain::Precision::kFp32];
+  for (const auto& [precision, share] : {std::pair(domain::Precision::kBf16, 8e-3), std::pair(domain::Precision::kFp16, 1e-3)}) {
+    Trace& trace = traces[precision];
+    ASSERT_EQ(trace.samples.size(), 40u);
+    EXPECT_NE(trace.samples[1].loss, exact.samples[1].loss) << "it did not compute in the precision that was asked for";
+    EXPECT_NEAR(trace.samples[1].loss, exact.samples[1].loss, share * exact.samples[1].loss);
+    EXPECT_NEAR(trace.samples[1].grad_norm, exact.samples[1].grad_norm, 5 * share * exact.samples[1].grad_norm);
+    for (std::size_t i = 0; i < 4; ++i) EXPECT_NEAR(trace.samples[1].entropy_nats[i], exact.samples[1].entropy_nats[i], share);
+    EXPECT_NEAR(trace.evaluations[40], exact.evaluations[40], 0.1);
+    EXPECT_LT(trace.samples[40].loss, trace.samples[1].loss - 0.5);
+  }
+}
+
+// A scale at which float16 gradients overflow: the step is computed again with half of it until it fits, no step is lost and no sample
+// shows the overflow.
+TEST_F(TrainerTest, AnOverflowOfScaledGradientsRepeatsTheStep) {
+  domain::RunConfig config = SmallConfig(14, 1);
+  config.train.precision = domain::Precision::kFp16;
+  Gang first(Folder("first"), config, "");
+  first.Start();
+  ASSERT_EQ(first.process().Wait(), 0) << first.process().Log();
+  const std::string checkpoint = first.folder().Path("checkpoints/step-00000007");
+  auto state = nlohmann::json::parse(FileOf(checkpoint, "state.json"));
+  EXPECT_EQ(state["loss_scale_steps"], 7);
+  state["loss_scale"] = 16777216.0;
+  ASSERT_TRUE(WriteFileAtomically(checkpoint + "/state.json", state.dump()).ok());
+  ASSERT_TRUE(data::WriteManifest(checkpoint).ok());
+  Gang second(Folder("second"), config, checkpoint);
+  second.Start();
+  ASSERT_EQ(second.process().Wait(), 0) << second.process().Log();
+  EXPECT_THAT(second.process().Log(), HasSubstr("overflowed"));
+  Trace trace;
+  trace.Add(second);
+  ASSERT_EQ(trace.samples.size(), 7u);
+  for (const auto& [step, sample] : trace.samples) EXPECT_TRUE(std::isfinite(sample.grad_norm) && sample.grad_norm > 0.0) << step;
+  const auto end = nlohmann::json::parse(FileOf(second.folder().Path("checkpoints/step-00000014"), "state.json"));
+  EXPECT_LT(end["loss_scale"].get<double>(), 16777216.0);
+  EXPECT_EQ(end["step"], 14);
+}
+
+// Every improvement at an evaluation is written, though checkpoints by interval are off.
+TEST_F(TrainerTest, TheBestCheckpointIsKeptBesideTheLast) {
+  domain::RunConfig config = SmallConfig(60, 1);
+  config.train.schedule = domain::LrSchedule::kConstant;
+  config.train.checkpoint_interval_steps = 0;
+  const std::string path = Folder("run.json");
+  ASSERT_TRUE(WriteFileAtomically(path, sweep::ToCanonicalJson(config)).ok());
+  Process alone({std::string(ENTRAIN_BIN_DIR) + "/entrain-trainer", path, "--dataset", SharedDataset().dir, "--out", Folder("out"),
+                 "--keep-checkpoints", "1"},
+                Folder("log"));
+  ASSERT_EQ(alone.Wait(), 0) << alone.Log();
+  const std::string checkpoints = Folder("out/attempt-0001/checkpoints/");
+  const auto last = nlohmann::json::parse(FileOf(checkpoints + "step-00000060", "state.json"));
+  char best[32];
+  std::snprintf(best, sizeof(best), "step-%08lld", static_cast<long long>(last["best_eval_step"].get<std::int64_t>()));
+  EXPECT_TRUE(std::filesystem::exists(checkpoints + best)) << best;
+  EXPECT_LE(std::distance(std::filesystem::directory_iterator(checkpoints), {}), 2);
+}
+
 
 TEST_F(TrainerTest, TwoRanksTrainAsOne) {
   Trace one, two;

@@ -1,4 +1,4 @@
-#include "worker/trainer/checkpoint_manifest.h"
+#include "data/folder_manifest.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -14,31 +14,31 @@
 #include "base/strings.h"
 #include "nlohmann/json.hpp"
 
-namespace entrain::trainer {
+namespace entrain::data {
 namespace {
 
 using nlohmann::json;
 
-constexpr int kFormatVersion = 1;
-constexpr std::int64_t kBlockBytes = 4 << 20;
+constexpr int kManifestFormat = 1;
+constexpr std::int64_t kManifestBlockBytes = 4 << 20;
 constexpr const char* kManifestName = "manifest.json";
 
-std::string BlockHash(std::string_view block) { return absl::StrFormat("%016x", Hash64(block)); }
+std::string HashOfBlock(std::string_view block) { return absl::StrFormat("%016x", Hash64(block)); }
 
 // Calls `on_block(index, bytes)` for each block of the file; returns its size.
 absl::StatusOr<std::int64_t> ForEachBlock(const std::string& path,
                                           const std::function<absl::Status(std::int64_t, std::string_view)>& on_block) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return ErrnoStatus(errno, "open", path);
-  std::string block(kBlockBytes, '\0');
+  std::string block(kManifestBlockBytes, '\0');
   std::int64_t bytes = 0;
   for (std::int64_t index = 0;; ++index) {
-    file.read(block.data(), kBlockBytes);
+    file.read(block.data(), kManifestBlockBytes);
     const std::int64_t count = file.gcount();
     if (count > 0) ENTRAIN_RETURN_IF_ERROR(on_block(index, std::string_view(block.data(), static_cast<std::size_t>(count))));
     bytes += count;
     if (file.bad()) return absl::DataLossError(StrCat("read ", path, " failed after ", bytes, " bytes"));
-    if (count < kBlockBytes) return bytes;
+    if (count < kManifestBlockBytes) return bytes;
   }
 }
 
@@ -48,42 +48,42 @@ absl::StatusOr<json> DescribeFile(const std::string& folder, const std::string& 
   ENTRAIN_ASSIGN_OR_RETURN(const std::int64_t bytes,
                            ForEachBlock(folder + "/" + name, [&](std::int64_t, std::string_view block) {
                              hasher.Update(block);
-                             blocks.push_back(BlockHash(block));
+                             blocks.push_back(HashOfBlock(block));
                              return absl::OkStatus();
                            }));
   return json{{"name", name}, {"bytes", bytes}, {"hash", hasher.Hex()}, {"blocks", std::move(blocks)}};
 }
 
 // One file as the manifest describes it.
-struct Entry {
+struct ListedFile {
   std::string name;
   std::int64_t bytes = 0;
   std::vector<std::string> blocks;
 };
 
-absl::Status BadManifest(const std::string& path, std::string_view what) {
+absl::Status DamagedManifest(const std::string& path, std::string_view what) {
   return absl::DataLossError(StrCat(path, " is damaged: ", what));
 }
 
-absl::StatusOr<Entry> ParseEntry(const json& file, const std::string& path) {
-  Entry entry;
+absl::StatusOr<ListedFile> ParseListedFile(const json& file, const std::string& path) {
+  ListedFile entry;
   const bool shaped = file.is_object() && file.contains("name") && file["name"].is_string() && file.contains("bytes") &&
                       file["bytes"].is_number_unsigned() && file.contains("blocks") && file["blocks"].is_array();
-  if (!shaped) return BadManifest(path, "an entry without name, bytes or blocks");
+  if (!shaped) return DamagedManifest(path, "an entry without name, bytes or blocks");
   entry.name = file["name"].get<std::string>();
   entry.bytes = file["bytes"].get<std::int64_t>();
   for (const json& block : file["blocks"]) {
-    if (!block.is_string()) return BadManifest(path, "a block hash that is not a string");
+    if (!block.is_string()) return DamagedManifest(path, "a block hash that is not a string");
     entry.blocks.push_back(block.get<std::string>());
   }
-  if (static_cast<std::int64_t>(entry.blocks.size()) != (entry.bytes + kBlockBytes - 1) / kBlockBytes) {
-    return BadManifest(path, StrCat("wrong number of blocks for ", entry.name));
+  if (static_cast<std::int64_t>(entry.blocks.size()) != (entry.bytes + kManifestBlockBytes - 1) / kManifestBlockBytes) {
+    return DamagedManifest(path, StrCat("wrong number of blocks for ", entry.name));
   }
-  if (entry.name.empty() || entry.name.find('/') != std::string::npos) return BadManifest(path, "a name with a slash");
+  if (entry.name.empty() || entry.name.find('/') != std::string::npos) return DamagedManifest(path, "a name with a slash");
   return entry;
 }
 
-absl::StatusOr<std::vector<Entry>> ReadManifest(const std::string& folder) {
+absl::StatusOr<std::vector<ListedFile>> ReadManifest(const std::string& folder) {
   const std::string path = StrCat(folder, "/", kManifestName);
   const absl::StatusOr<std::string> text = ReadFile(path);
   if (absl::IsNotFound(text.status())) {
@@ -92,21 +92,21 @@ absl::StatusOr<std::vector<Entry>> ReadManifest(const std::string& folder) {
   ENTRAIN_RETURN_IF_ERROR(text.status());
   const json manifest = json::parse(*text, nullptr, false);
   if (!manifest.is_object() || !manifest.contains("files") || !manifest["files"].is_array()) {
-    return BadManifest(path, "not a JSON object with files");
+    return DamagedManifest(path, "not a JSON object with files");
   }
-  if (manifest.value("format_version", json()) != json(kFormatVersion) ||
-      manifest.value("block_bytes", json()) != json(kBlockBytes)) {
-    return absl::InvalidArgumentError(StrCat(path, ": this build reads format 1 with blocks of ", kBlockBytes, " bytes"));
+  if (manifest.value("format_version", json()) != json(kManifestFormat) ||
+      manifest.value("block_bytes", json()) != json(kManifestBlockBytes)) {
+    return absl::InvalidArgumentError(StrCat(path, ": this build reads format 1 with blocks of ", kManifestBlockBytes, " bytes"));
   }
-  std::vector<Entry> entries;
+  std::vector<ListedFile> entries;
   for (const json& file : manifest["files"]) {
-    ENTRAIN_ASSIGN_OR_RETURN(Entry entry, ParseEntry(file, path));
+    ENTRAIN_ASSIGN_OR_RETURN(ListedFile entry, ParseListedFile(file, path));
     entries.push_back(std::move(entry));
   }
   return entries;
 }
 
-absl::Status VerifyFile(const std::string& path, const Entry& entry) {
+absl::Status VerifyFile(const std::string& path, const ListedFile& entry) {
   std::error_code error;
   const auto size = std::filesystem::file_size(path, error);
   if (error) return absl::DataLossError(StrCat(path, " is missing or unreadable: ", error.message()));
@@ -117,9 +117,9 @@ absl::Status VerifyFile(const std::string& path, const Entry& entry) {
     return absl::DataLossError(StrCat(path, " has ", size, " bytes, the manifest says ", entry.bytes));
   }
   return ForEachBlock(path, [&](std::int64_t index, std::string_view block) -> absl::Status {
-           const std::int64_t begin = index * kBlockBytes;
+           const std::int64_t begin = index * kManifestBlockBytes;
            const auto place = static_cast<std::size_t>(index);
-           if (place < entry.blocks.size() && BlockHash(block) == entry.blocks[place]) return absl::OkStatus();
+           if (place < entry.blocks.size() && HashOfBlock(block) == entry.blocks[place]) return absl::OkStatus();
            return absl::DataLossError(StrCat(path, " is damaged between bytes ", begin, " and ",
                                              begin + static_cast<std::int64_t>(block.size())));
          })
@@ -143,7 +143,7 @@ absl::StatusOr<ManifestSummary> WriteManifest(const std::string& folder) {
     summary.bytes += file["bytes"].get<std::int64_t>();
     files.push_back(std::move(file));
   }
-  const json manifest{{"format_version", kFormatVersion}, {"block_bytes", kBlockBytes}, {"files", std::move(files)}};
+  const json manifest{{"format_version", kManifestFormat}, {"block_bytes", kManifestBlockBytes}, {"files", std::move(files)}};
   const std::string text = manifest.dump() + "\n";
   ENTRAIN_RETURN_IF_ERROR(WriteFileAtomically(StrCat(folder, "/", kManifestName), text));
   summary.bytes += static_cast<std::int64_t>(text.size());
@@ -151,10 +151,21 @@ absl::StatusOr<ManifestSummary> WriteManifest(const std::string& folder) {
   return summary;
 }
 
-absl::Status VerifyManifest(const std::string& folder) {
-  ENTRAIN_ASSIGN_OR_RETURN(const std::vector<Entry> entries, ReadManifest(folder));
-  for (const Entry& entry : entries) ENTRAIN_RETURN_IF_ERROR(VerifyFile(StrCat(folder, "/", entry.name), entry));
+absl::Status VerifyManifest(const std::string& folder, const std::vector<std::string>& names) {
+  ENTRAIN_ASSIGN_OR_RETURN(const std::vector<ListedFile> files, ReadManifest(folder));
+  for (const std::string& name : names) {
+    const auto named = [&](const ListedFile& file) { return file.name == name; };
+    const auto found = std::find_if(files.begin(), files.end(), named);
+    if (found == files.end()) return absl::InvalidArgumentError(StrCat(folder, "/", kManifestName, " names no file ", name));
+    ENTRAIN_RETURN_IF_ERROR(VerifyFile(StrCat(folder, "/", name), *found));
+  }
   return absl::OkStatus();
 }
 
-}  // namespace entrain::trainer
+absl::Status VerifyManifest(const std::string& folder) {
+  ENTRAIN_ASSIGN_OR_RETURN(const std::vector<ListedFile> entries, ReadManifest(folder));
+  for (const ListedFile& entry : entries) ENTRAIN_RETURN_IF_ERROR(VerifyFile(StrCat(folder, "/", entry.name), entry));
+  return absl::OkStatus();
+}
+
+}  // namespace entrain::data

@@ -4,10 +4,11 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 
-namespace entrain::trainer {
+namespace entrain::data {
 
 struct ManifestSummary {
   std::int64_t bytes = 0;  // of all files, the manifest included
@@ -20,5 +21,7 @@ absl::StatusOr<ManifestSummary> WriteManifest(const std::string& folder);
 // Reads every file that the manifest names. DATA_LOSS names the file and what is wrong: missing, truncated (with both sizes) or damaged
 // (with the range of bytes).
 absl::Status VerifyManifest(const std::string& folder);
+// The same for some of the files; INVALID_ARGUMENT when the manifest does not name one of them.
+absl::Status VerifyManifest(const std::string& folder, const std::vector<std::string>& names);
 
-}  // namespace entrain::trainer
+}  // namespace entrain::data
