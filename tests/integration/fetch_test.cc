@@ -17,6 +17,11 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
+constexpr char kSweep[] =
+    "name: fetch\ndata:\n  path: python-stdlib\n  tokenizer: bytes\nmodel: {n_layer: 2, n_head: 2, n_embd: 32, init_std: 0.07}\n"
+    "variants: [SM+LN+G]\ntrain: {steps: 40, batch_size: 4, context: 32, lr: 0.001, eval_interval_steps: 10, eval_batches: 2,\n"
+    "        checkpoint_interval_steps: 15}\n";
+
 struct Outcome {
   int code = -1;
   std::string output;
@@ -37,8 +42,7 @@ class FetchTest : public ::testing::Test {
     cluster_ = new Cluster("fetch");
     cluster_->StartCoordinator();
     cluster_->StartWorker("w1", 1);
-    const std::string sweep = cluster_->Submit(
-        SmallSweep("fetch", "SM+LN+G", 40, 1, "  eval_interval_steps: 10\n  checkpoint_interval_steps: 15\n  eval_batches: 2\n"));
+    const std::string sweep = cluster_->Submit(kSweep);
     run_ = cluster_->AwaitState(sweep, "succeeded").id();
   }
   static void TearDownTestSuite() { delete cluster_; }
@@ -58,7 +62,8 @@ class FetchTest : public ::testing::Test {
     return count;
   }
   static std::string Stored(const std::string& file, long long step) {
-    for (const auto& checkpoint : cluster_->GetRun(run_).checkpoints()) {
+    const v1::RunDetail detail = cluster_->GetRun(run_);
+    for (const auto& checkpoint : detail.checkpoints()) {
       if (checkpoint.step() == step) return StrCat(cluster_->root(), "/artifacts/", checkpoint.path(), "/", file);
     }
     ADD_FAILURE() << "no checkpoint of step " << step;

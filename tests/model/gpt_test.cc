@@ -427,11 +427,11 @@ TEST(Gpt, ReparametrisingStartsFromTheWeightsAsTheyAre) {
     if (config.layer.reparam == domain::Reparam::kWeightNorm) {
       EXPECT_FALSE(at::allclose(Logits(normed), Logits(other), 1e-3, 1e-3)) << combination;
     }
-    for (int i = 0; i < 40; ++i) {
+    for (int i = 0; i < 80; ++i) {
       normed.Reparametrise();
       other.Reparametrise();
     }
-    EXPECT_TRUE(at::allclose(Logits(normed), Logits(other), 1e-8, 1e-9)) << combination;
+    EXPECT_TRUE(at::allclose(Logits(normed), Logits(other), 1e-5, 1e-6)) << combination;
   }
 }
 
