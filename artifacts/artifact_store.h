@@ -37,7 +37,8 @@ class ArtifactStore {
   // The absolute path of what is stored under a relative one. NOT_FOUND; INVALID_ARGUMENT when it would leave the root, also by
   // way of a link.
   virtual absl::StatusOr<std::string> Resolve(std::string_view path) const = 0;
-  absl::StatusOr<std::string> ResolveDataset(std::string_view hash) const { return Resolve(DatasetPath(hash)); }
+  // Of a dataset; may fetch it first.
+  virtual absl::StatusOr<std::string> ResolveDataset(std::string_view hash) const { return Resolve(DatasetPath(hash)); }
 
   // Of the dataset's tokeniser, from its dataset.json. NOT_FOUND when there is no such dataset, DATA_LOSS when the file does not say.
   absl::StatusOr<std::int64_t> ReadVocabSize(std::string_view hash) const;

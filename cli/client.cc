@@ -114,6 +114,8 @@ absl::Status ReadStream(Shared* shared, const std::string& address, Open open,
 Client::Client(std::string address) : address_(std::move(address)), stub_(std::make_unique<Stub>(address_)) {}
 Client::~Client() = default;
 
+std::shared_ptr<grpc::Channel> Client::channel() const { return stub_->channel; }
+
 absl::StatusOr<v1::SubmitResponse> Client::Submit(const v1::SubmitRequest& request) {
   return stub_->Call(&v1::SweepService::Stub::Submit, request, address_);
 }

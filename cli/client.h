@@ -10,6 +10,10 @@
 #include "absl/status/statusor.h"
 #include "entrain/v1/sweep_service.pb.h"
 
+namespace grpc {
+class Channel;
+}
+
 namespace entrain::cli {
 
 // Ends a stream from another thread. Cancelling before the stream starts, or twice, is fine.
@@ -34,6 +38,8 @@ class Client {
   explicit Client(std::string address);
   ~Client();
   const std::string& address() const { return address_; }
+  // For services beside the sweeps'.
+  std::shared_ptr<grpc::Channel> channel() const;
 
   absl::StatusOr<v1::SubmitResponse> Submit(const v1::SubmitRequest& request);
   absl::StatusOr<v1::ListSweepsResponse> ListSweeps();

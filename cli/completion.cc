@@ -135,8 +135,8 @@ _entrain() {
   COMPREPLY=()
   case "$prev" in
     -o | --output) COMPREPLY=($(compgen -W 'table json' -- "$cur")); return ;;
-    --data | --dir | --artifacts) COMPREPLY=($(compgen -f -- "$cur")); return ;;
-    --coordinator | --key | --slots | --slot-gflops | --timeout | --attempt | --name | --max-bytes | --validation | --tokenizer | --include)
+    --data | --dir | --artifacts | --tokenizer | --out) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+    --coordinator | --key | --slots | --slot-gflops | --timeout | --attempt | --name | --max-bytes | --validation | --include | --field | --format | --vocab-size | --end-token | --threads)
       return ;;
   esac
   if [[ $cur == -* ]]; then

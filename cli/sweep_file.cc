@@ -12,6 +12,7 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "cli/format.h"
+#include "data/tokenizer.h"
 
 namespace entrain::cli {
 namespace {
@@ -31,9 +32,11 @@ class PrepareLine {
     if (!on_ || now_ms - drawn_ms_ < 100) return;
     drawn_ms_ = now_ms;
     drawn_ = true;
-    std::fprintf(stderr, "\r\x1b[Kpreparing %s: %s of %s, %lld documents", Printable(source_).c_str(),
-                 FormatBytes(progress.bytes).c_str(), FormatBytes(progress.total_bytes).c_str(),
-                 static_cast<long long>(progress.documents));
+    const std::string of = progress.total_bytes == 0
+                               ? ""
+                               : StrCat(" ", FormatBytes(progress.bytes), " of ", FormatBytes(progress.total_bytes));
+    std::fprintf(stderr, "\r\x1b[Kpreparing %s: %s%s, %lld documents%s", Printable(source_).c_str(), progress.phase, of.c_str(),
+                 static_cast<long long>(progress.documents), progress.resumed ? " (going on)" : "");
   }
 
  private:
@@ -69,6 +72,10 @@ void CheckSource(const SweepFile& file, const std::string& override_path, std::v
     problems->push_back({file.source.line, 1, "data.path", std::string(prepare.status().message())});
   } else if (!std::filesystem::exists(prepare->source, error)) {
     problems->push_back({file.source.line, 1, "data.path", StrCat("there is no ", prepare->source)});
+  } else if (data::IsTokenizerPath(prepare->tokenizer) && !std::filesystem::exists(prepare->tokenizer, error)) {
+    problems->push_back({file.source.line, 1, "data.tokenizer", StrCat("there is no ", prepare->tokenizer)});
+  } else if (const absl::Status usable = data::CheckPrepareOptions(*prepare); !usable.ok()) {
+    problems->push_back({file.source.line, 1, "data", std::string(usable.message())});
   }
 }
 
@@ -96,20 +103,27 @@ absl::StatusOr<SweepFile> ReadSweepFile(const std::string& path, std::vector<swe
 absl::StatusOr<data::PrepareOptions> PrepareOptionsOf(const SweepFile& file, const std::string& override_path) {
   data::PrepareOptions options;
   options.include = file.source.include;
-  if (!file.source.tokenizer.empty()) options.tokenizer = file.source.tokenizer;
+  options.format = file.source.format;
+  options.field = file.source.field;
+  options.vocab_size = file.source.vocab_size;
   options.max_bytes = file.source.max_bytes;
   options.validation_fraction = file.source.validation_fraction;
   const std::string& written = override_path.empty() ? file.source.path : override_path;
   // Patterns of the file describe the file's own data.
   if (!override_path.empty()) options.include.clear();
   options.name = DatasetName(written);
+  const std::filesystem::path file_folder = std::filesystem::path(file.absolute).parent_path();
+  const std::string tokenizer = file.source.tokenizer.empty() ? options.tokenizer : file.source.tokenizer;
+  ENTRAIN_ASSIGN_OR_RETURN(options.tokenizer, data::CompleteTokenizerName(tokenizer, file.source.vocab_size));
+  if (data::IsTokenizerPath(options.tokenizer)) {
+    options.tokenizer = std::filesystem::absolute(file_folder / options.tokenizer).lexically_normal().string();
+  }
   if (written == kPythonStdlib) {
     ENTRAIN_ASSIGN_OR_RETURN(options.source, data::FindPythonStdlib());
     options.name = kPythonStdlib;
     return options;
   }
-  const std::filesystem::path base = override_path.empty() ? std::filesystem::path(file.absolute).parent_path()
-                                                           : std::filesystem::current_path();
+  const std::filesystem::path base = override_path.empty() ? file_folder : std::filesystem::current_path();
   options.source = (base / written).lexically_normal().string();
   return options;
 }

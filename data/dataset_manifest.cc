@@ -1,10 +1,13 @@
 #include "data/dataset_manifest.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/files.h"
 #include "base/hash.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "data/shard_json.h"
 
 namespace entrain::data {
 namespace {
@@ -19,13 +22,6 @@ std::string LittleEndian(std::uint64_t value, int bytes) {
   return text;
 }
 
-json ShardToJson(const ShardInfo& shard) {
-  return {{"split", ToString(shard.split)},         {"file", shard.file},
-          {"documents_file", shard.documents_file}, {"tokens", shard.tokens},
-          {"documents", shard.documents},           {"token_bytes", shard.token_bytes},
-          {"token_blocks", shard.token_blocks},     {"document_blocks", shard.document_blocks}};
-}
-
 // What decides the tokens that a run sees.
 json ContentOf(const DatasetManifest& manifest) {
   json shards = json::array();
@@ -38,35 +34,6 @@ json ContentOf(const DatasetManifest& manifest) {
           {"end_of_document", manifest.end_of_document},
           {"block_bytes", kBlockBytes},
           {"shards", shards}};
-}
-
-// A plain name inside the dataset's folder.
-bool IsFileName(const std::string& name) {
-  return !name.empty() && name.find('/') == std::string::npos && name != "." && name != "..";
-}
-
-std::size_t BlockCount(std::int64_t bytes) { return static_cast<std::size_t>((bytes + kBlockBytes - 1) / kBlockBytes); }
-
-absl::StatusOr<ShardInfo> ParseShard(const json& object) {
-  ShardInfo shard;
-  const std::string split = object.at("split").get<std::string>();
-  if (split != "train" && split != "validation") return absl::InvalidArgumentError(StrCat("unknown split ", split));
-  shard.split = split == "train" ? Split::kTrain : Split::kValidation;
-  shard.file = object.at("file").get<std::string>();
-  shard.documents_file = object.at("documents_file").get<std::string>();
-  shard.tokens = object.at("tokens").get<std::int64_t>();
-  shard.documents = object.at("documents").get<std::int64_t>();
-  shard.token_bytes = object.at("token_bytes").get<std::int64_t>();
-  shard.token_blocks = object.at("token_blocks").get<std::vector<std::string>>();
-  shard.document_blocks = object.at("document_blocks").get<std::vector<std::string>>();
-  const bool sizes = shard.tokens > 0 && shard.tokens < (std::int64_t{1} << 48) && shard.documents > 0 &&
-                     shard.documents <= shard.tokens && (shard.token_bytes == 2 || shard.token_bytes == 4);
-  if (!sizes || !IsFileName(shard.file) || !IsFileName(shard.documents_file) ||
-      shard.token_blocks.size() != BlockCount(shard.tokens * shard.token_bytes) ||
-      shard.document_blocks.size() != BlockCount(shard.documents * 8)) {
-    return absl::InvalidArgumentError(StrCat("impossible numbers for shard ", shard.file));
-  }
-  return shard;
 }
 
 absl::StatusOr<DatasetManifest> ParseObject(const json& object) {
@@ -84,8 +51,13 @@ absl::StatusOr<DatasetManifest> ParseObject(const json& object) {
   manifest.end_of_document = object.at("end_of_document").get<std::int64_t>();
   manifest.source_bytes = object.at("source_bytes").get<std::int64_t>();
   manifest.skipped_binary_files = object.at("skipped_binary_files").get<std::int64_t>();
+  manifest.prepared_from = object.value("prepared_from", "");
+  if (object.contains("round_trip")) {
+    manifest.round_trip.documents = object["round_trip"].at("documents").get<std::int64_t>();
+    manifest.round_trip.exact = object["round_trip"].at("exact").get<std::int64_t>();
+  }
   for (const json& item : object.at("shards")) {
-    ENTRAIN_ASSIGN_OR_RETURN(ShardInfo shard, ParseShard(item));
+    ENTRAIN_ASSIGN_OR_RETURN(ShardInfo shard, WholeShardFromJson(item));
     manifest.shards.push_back(std::move(shard));
   }
   if (manifest.vocab_size <= 0 || manifest.shards.empty())
@@ -98,8 +70,6 @@ absl::StatusOr<DatasetManifest> ParseObject(const json& object) {
 
 }  // namespace
 
-std::string_view ToString(Split split) { return split == Split::kTrain ? "train" : "validation"; }
-
 std::string ContentHash(const DatasetManifest& manifest) { return HashHex(ContentOf(manifest).dump()); }
 
 std::string ToJson(const DatasetManifest& manifest) {
@@ -108,6 +78,8 @@ std::string ToJson(const DatasetManifest& manifest) {
   object["hash"] = manifest.ref.hash;
   object["source_bytes"] = manifest.source_bytes;
   object["skipped_binary_files"] = manifest.skipped_binary_files;
+  object["prepared_from"] = manifest.prepared_from;
+  object["round_trip"] = {{"documents", manifest.round_trip.documents}, {"exact", manifest.round_trip.exact}};
   return object.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
@@ -119,6 +91,12 @@ absl::StatusOr<DatasetManifest> ParseManifest(std::string_view text, const std::
   } catch (const json::exception& error) {
     return absl::InvalidArgumentError(StrCat(path, ": ", error.what()));
   }
+}
+
+absl::StatusOr<DatasetManifest> ReadDatasetManifest(const std::string& dir) {
+  const std::string path = StrCat(dir, "/dataset.json");
+  ENTRAIN_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  return ParseManifest(text, path);
 }
 
 std::string EncodeTokenHeader(std::int64_t token_bytes, std::int64_t count) {

@@ -26,15 +26,24 @@ struct ShardInfo {
   std::vector<std::string> document_blocks;  // of the documents file
 };
 
+// Of documents tokenised and read back while the dataset was made.
+struct RoundTrip {
+  std::int64_t documents = 0;  // that were tried
+  std::int64_t exact = 0;      // came back byte for byte
+};
+
 struct DatasetManifest {
   domain::DatasetRef ref;
   std::string tokenizer;
   std::string tokenizer_file;  // empty when it needs none
   std::string tokenizer_hash;
   std::int64_t vocab_size = 0;
-  std::int64_t end_of_document = 0;
+  std::int64_t end_of_document = 0;  // -1: nothing ends a document
   std::int64_t source_bytes = 0;
   std::int64_t skipped_binary_files = 0;
+  RoundTrip round_trip;
+  // Names the source, as it was then, and the options: preparing the same again finds this dataset. Not part of the content.
+  std::string prepared_from;
   std::vector<ShardInfo> shards;
 };
 
@@ -43,6 +52,9 @@ std::string ContentHash(const DatasetManifest& manifest);
 std::string ToJson(const DatasetManifest& manifest);
 // INVALID_ARGUMENT names the path and what is wrong, also when the content hash does not fit.
 absl::StatusOr<DatasetManifest> ParseManifest(std::string_view json, const std::string& path);
+
+// <dir>/dataset.json.
+absl::StatusOr<DatasetManifest> ReadDatasetManifest(const std::string& dir);
 
 // "ENTRTOK1", uint32 token bytes, uint32 zero, uint64 count; little-endian.
 inline constexpr std::int64_t kTokenHeaderBytes = 24;

@@ -9,6 +9,7 @@
 
 #include "base/files.h"
 #include "base/status_macros.h"
+#include "base/strings.h"
 
 namespace entrain::data {
 namespace {
@@ -21,6 +22,18 @@ absl::StatusOr<FileWriter> FileWriter::Create(const std::string& path) {
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd < 0) return ErrnoStatus(errno, "create", path);
   return FileWriter(path, fd);
+}
+
+absl::StatusOr<FileWriter> FileWriter::Reopen(const std::string& path, std::int64_t size) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return ErrnoStatus(errno, "open", path);
+  FileWriter writer(path, fd);
+  struct stat info {};
+  if (::fstat(fd, &info) != 0) return ErrnoStatus(errno, "stat", path);
+  if (info.st_size < size) return absl::DataLossError(StrCat(path, " has ", info.st_size, " bytes, ", size, " were written"));
+  if (::ftruncate(fd, size) != 0 || ::lseek(fd, size, SEEK_SET) < 0) return ErrnoStatus(errno, "truncate", path);
+  writer.flushed_ = size;
+  return writer;
 }
 
 FileWriter::FileWriter(FileWriter&& other) noexcept
@@ -59,9 +72,13 @@ absl::Status FileWriter::WriteAt(std::int64_t offset, std::string_view bytes) {
   return absl::OkStatus();
 }
 
-absl::Status FileWriter::Finish() {
+absl::Status FileWriter::Sync() {
   ENTRAIN_RETURN_IF_ERROR(Flush());
-  if (::fsync(fd_) != 0) return ErrnoStatus(errno, "fsync", path_);
+  return ::fsync(fd_) == 0 ? absl::OkStatus() : ErrnoStatus(errno, "fsync", path_);
+}
+
+absl::Status FileWriter::Finish() {
+  ENTRAIN_RETURN_IF_ERROR(Sync());
   const int fd = std::exchange(fd_, -1);
   if (::close(fd) != 0) {
     const int error = errno;

@@ -14,6 +14,8 @@ class FileWriter {
  public:
   // Creates or empties the file.
   static absl::StatusOr<FileWriter> Create(const std::string& path);
+  // Goes on with an existing file behind its first `size` bytes; the rest is dropped. DATA_LOSS when it is shorter.
+  static absl::StatusOr<FileWriter> Reopen(const std::string& path, std::int64_t size);
   ~FileWriter();
   FileWriter(FileWriter&& other) noexcept;
   FileWriter& operator=(FileWriter&&) = delete;
@@ -22,6 +24,8 @@ class FileWriter {
   absl::Status Append(std::string_view bytes);
   // Overwrites bytes that were appended before.
   absl::Status WriteAt(std::int64_t offset, std::string_view bytes);
+  // What was appended so far is durable.
+  absl::Status Sync();
   // Flushes, fsyncs and closes; the file stays.
   absl::Status Finish();
   std::int64_t size() const { return flushed_ + static_cast<std::int64_t>(buffer_.size()); }

@@ -42,6 +42,10 @@ std::unique_ptr<SentencePieceModel> SentencePieceModel::Load(const std::string& 
 
 std::int64_t SentencePieceModel::vocab_size() const { return impl_->processor.GetPieceSize(); }
 
+bool SentencePieceModel::has_end_of_sentence() const { return impl_->processor.eos_id() >= 0; }
+
+std::uint32_t SentencePieceModel::unknown() const { return static_cast<std::uint32_t>(impl_->processor.unk_id()); }
+
 std::uint32_t SentencePieceModel::end_of_sentence() const {
   return static_cast<std::uint32_t>(impl_->processor.eos_id());
 }
@@ -54,6 +58,23 @@ bool SentencePieceModel::Encode(std::string_view text, std::vector<std::uint32_t
     return false;
   }
   tokens->insert(tokens->end(), ids.begin(), ids.end());
+  return true;
+}
+
+bool SentencePieceModel::Decode(const std::uint32_t* tokens, std::size_t count, std::string* text, std::string* error) const {
+  std::vector<int> ids(tokens, tokens + count);
+  for (const int id : ids) {
+    if (id >= 0 && id < impl_->processor.GetPieceSize()) continue;
+    *error = "token " + std::to_string(id) + " of a vocabulary of " + std::to_string(impl_->processor.GetPieceSize());
+    return false;
+  }
+  std::string decoded;
+  const auto status = impl_->processor.Decode(ids, &decoded);
+  if (!status.ok()) {
+    *error = status.ToString();
+    return false;
+  }
+  *text += decoded;
   return true;
 }
 

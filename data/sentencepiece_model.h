@@ -2,6 +2,7 @@
 // own.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -17,9 +18,14 @@ class SentencePieceModel {
   ~SentencePieceModel();
 
   std::int64_t vocab_size() const;
+  bool has_end_of_sentence() const;
   std::uint32_t end_of_sentence() const;
+  std::uint32_t unknown() const;
   // False and a reason in `error` when the text cannot be encoded. Thread-safe.
   bool Encode(std::string_view text, std::vector<std::uint32_t>* tokens, std::string* error) const;
+
+  // Appends the text; false and a reason in `error` for a token outside the vocabulary. Thread-safe.
+  bool Decode(const std::uint32_t* tokens, std::size_t count, std::string* text, std::string* error) const;
 
  private:
   struct Impl;

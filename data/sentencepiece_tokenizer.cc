@@ -1,10 +1,12 @@
 #include "data/sentencepiece_tokenizer.h"
 
 #include <charconv>
+#include <utility>
 
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "data/sentencepiece_model.h"
+#include "data/text_check.h"
 
 namespace entrain::data {
 namespace {
@@ -15,14 +17,23 @@ constexpr std::size_t kMaxTrainingBytes = 16 << 20;
 constexpr std::size_t kMaxSentenceBytes = 4192;
 constexpr std::string_view kPrefix = "sentencepiece:";
 
+// A line as it is, or in parts cut before a space where it is too long.
+void AppendLine(std::string_view line, std::vector<std::string>* lines) {
+  while (line.size() > kMaxSentenceBytes) {
+    const std::size_t space = line.rfind(' ', kMaxSentenceBytes);
+    const std::size_t cut = space == std::string_view::npos || space == 0 ? CharacterCut(line, kMaxSentenceBytes) : space;
+    lines->emplace_back(line.substr(0, cut));
+    line.remove_prefix(cut);
+  }
+  if (!line.empty()) lines->emplace_back(line);
+}
+
 void AppendLines(std::string_view text, std::vector<std::string>* lines, std::size_t* bytes) {
   while (!text.empty() && *bytes < kMaxTrainingBytes) {
     const std::size_t end = text.find('\n');
     const std::string_view line = text.substr(0, end);
-    if (!line.empty() && line.size() <= kMaxSentenceBytes) {
-      lines->emplace_back(line);
-      *bytes += line.size();
-    }
+    AppendLine(line, lines);
+    *bytes += line.size();
     if (end == std::string_view::npos) return;
     text.remove_prefix(end + 1);
   }
@@ -39,6 +50,13 @@ class SentencePieceTokenizer : public Tokenizer {
     if (model_->Encode(text, tokens, &error)) return absl::OkStatus();
     return absl::InternalError(StrCat("SentencePiece: ", error));
   }
+  std::optional<std::uint32_t> unknown() const override { return model_->unknown(); }
+  absl::Status Decode(const std::uint32_t* tokens, std::size_t count, std::string* text) const override {
+    std::string error;
+    if (model_->Decode(tokens, count, text, &error)) return absl::OkStatus();
+    return absl::InvalidArgumentError(StrCat("SentencePiece: ", error));
+  }
+  std::string description() const override { return "sentencepiece"; }
   std::string file_name() const override { return "tokenizer.model"; }
   std::string file_bytes() const override { return bytes_; }
 
@@ -62,6 +80,16 @@ std::optional<SentencePieceName> ParseSentencePieceName(std::string_view text) {
   const bool fits = name.vocab_size >= kMinSentencePieceVocabulary && name.vocab_size <= kMaxSentencePieceVocabulary;
   if (!whole || !known || !fits) return std::nullopt;
   return name;
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> MakeSentencePieceTokenizer(std::string model, const std::string& path) {
+  std::string error;
+  auto loaded = SentencePieceModel::Load(model, &error);
+  if (!loaded) return absl::InvalidArgumentError(StrCat(path, ": no SentencePiece model: ", error));
+  if (!loaded->has_end_of_sentence()) {
+    return absl::InvalidArgumentError(StrCat(path, ": the model has no end-of-sentence piece (eos_id), which would end a document"));
+  }
+  return std::make_unique<SentencePieceTokenizer>(std::move(loaded), std::move(model));
 }
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> TrainSentencePiece(const SentencePieceName& name, const TrainingText& text) {

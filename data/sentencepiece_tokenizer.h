@@ -23,6 +23,9 @@ struct SentencePieceName {
 // nullopt unless the text is sentencepiece:<bpe|unigram>:<size>.
 std::optional<SentencePieceName> ParseSentencePieceName(std::string_view text);
 
+// From the bytes of a model file; errors name `path`.
+absl::StatusOr<std::unique_ptr<Tokenizer>> MakeSentencePieceTokenizer(std::string model, const std::string& path);
+
 // Trains on a bounded part of the text. INVALID_ARGUMENT when the text is too small for the vocabulary.
 absl::StatusOr<std::unique_ptr<Tokenizer>> TrainSentencePiece(const SentencePieceName& name, const TrainingText& text);
 

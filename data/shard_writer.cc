@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <cstring>
+#include <utility>
 
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "data/mapped_file.h"
 
 namespace entrain::data {
 namespace {
@@ -34,6 +37,20 @@ absl::Status ShardWriter::HashedFile::Append(std::string_view bytes) {
     }
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<ShardWriter::HashedFile> ShardWriter::HashedFile::Resume(const std::string& path, std::int64_t header_bytes,
+                                                                        std::int64_t size, std::vector<std::string> hashes) {
+  const std::int64_t full = header_bytes + static_cast<std::int64_t>(hashes.size()) * kBlockBytes;
+  ENTRAIN_ASSIGN_OR_RETURN(const MappedFile old, MappedFile::Open(path));
+  if (static_cast<std::int64_t>(old.bytes().size()) < size || size < full || size - full >= kBlockBytes) {
+    return absl::DataLossError(StrCat(path, " does not hold what was written"));
+  }
+  ENTRAIN_ASSIGN_OR_RETURN(FileWriter writer, FileWriter::Reopen(path, size));
+  HashedFile file(std::move(writer));
+  file.block_ = old.bytes().substr(static_cast<std::size_t>(full), static_cast<std::size_t>(size - full));
+  file.hashes_ = std::move(hashes);
+  return file;
 }
 
 absl::StatusOr<std::vector<std::string>> ShardWriter::HashedFile::Finish() {
@@ -67,18 +84,53 @@ absl::Status ShardWriter::FinishShard() {
   return absl::OkStatus();
 }
 
-absl::Status ShardWriter::Append(const std::vector<std::uint32_t>& tokens) {
+absl::Status ShardWriter::Resume(ShardWriterState state) {
+  shards_ = std::move(state.shards);
+  for (const ShardInfo& shard : shards_) total_tokens_ += shard.tokens;
+  if (!state.unfinished) return absl::OkStatus();
+  current_ = *std::move(state.unfinished);
+  total_tokens_ += current_.tokens;
+  const auto open = [&](const std::string& file, std::int64_t header_bytes, std::int64_t bytes, std::vector<std::string>* hashes) {
+    return HashedFile::Resume(StrCat(dir_, "/", file), header_bytes, header_bytes + bytes, std::move(*hashes));
+  };
+  ENTRAIN_ASSIGN_OR_RETURN(HashedFile tokens,
+                           open(current_.file, kTokenHeaderBytes, current_.tokens * token_bytes_, &current_.token_blocks));
+  ENTRAIN_ASSIGN_OR_RETURN(HashedFile documents, open(current_.documents_file, 0, current_.documents * 8, &current_.document_blocks));
+  token_file_.emplace(std::move(tokens));
+  document_file_.emplace(std::move(documents));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ShardWriterState> ShardWriter::Checkpoint() {
+  ShardWriterState state{shards_, std::nullopt};
+  if (!token_file_) return state;
+  ENTRAIN_RETURN_IF_ERROR(token_file_->file().Sync());
+  ENTRAIN_RETURN_IF_ERROR(document_file_->file().Sync());
+  state.unfinished = current_;
+  state.unfinished->token_blocks = token_file_->hashes();
+  state.unfinished->document_blocks = document_file_->hashes();
+  return state;
+}
+
+absl::Status ShardWriter::Append(const std::uint32_t* tokens, std::size_t count) {
   if (token_file_ && current_.tokens >= max_shard_tokens_) ENTRAIN_RETURN_IF_ERROR(FinishShard());
   if (!token_file_) ENTRAIN_RETURN_IF_ERROR(StartShard());
   std::string bytes;
   AppendLittleEndian(static_cast<std::uint64_t>(current_.tokens), 8, &bytes);
   ENTRAIN_RETURN_IF_ERROR(document_file_->Append(bytes));
-  bytes.clear();
-  for (std::uint32_t token : tokens) AppendLittleEndian(token, token_bytes_, &bytes);
+  bytes.resize(count * static_cast<std::size_t>(token_bytes_));
+  // Little-endian, as is every machine that this program runs on.
+  if (token_bytes_ == 4) {
+    std::memcpy(bytes.data(), tokens, bytes.size());
+  } else {
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto narrow = static_cast<std::uint16_t>(tokens[i]);
+      std::memcpy(bytes.data() + 2 * i, &narrow, 2);
+    }
+  }
   ENTRAIN_RETURN_IF_ERROR(token_file_->Append(bytes));
-  const auto count = static_cast<std::int64_t>(tokens.size());
-  current_.tokens += count;
-  total_tokens_ += count;
+  current_.tokens += static_cast<std::int64_t>(count);
+  total_tokens_ += static_cast<std::int64_t>(count);
   ++current_.documents;
   return absl::OkStatus();
 }

@@ -13,13 +13,23 @@
 
 namespace entrain::data {
 
+// What a writer needs to go on after its process was killed.
+struct ShardWriterState {
+  std::vector<ShardInfo> shards;       // finished
+  std::optional<ShardInfo> unfinished;  // with the hashes of its full blocks
+};
+
 class ShardWriter {
  public:
   ShardWriter(std::string dir, Split split, std::int64_t token_bytes, std::int64_t max_shard_tokens)
       : dir_(std::move(dir)), split_(split), token_bytes_(token_bytes), max_shard_tokens_(max_shard_tokens) {}
 
+  // Goes on where Checkpoint was called; what was written since is dropped. Before the first Append.
+  absl::Status Resume(ShardWriterState state);
   // One document with its end; documents are not cut at shard ends.
-  absl::Status Append(const std::vector<std::uint32_t>& tokens);
+  absl::Status Append(const std::uint32_t* tokens, std::size_t count);
+  // Everything appended so far is durable, and the state leads back to it.
+  absl::StatusOr<ShardWriterState> Checkpoint();
   // Completes the last shard. Gives the shards, in order.
   absl::StatusOr<std::vector<ShardInfo>> Finish();
   std::int64_t tokens() const { return total_tokens_; }
@@ -29,9 +39,13 @@ class ShardWriter {
   class HashedFile {
    public:
     explicit HashedFile(FileWriter file) : file_(std::move(file)) {}
+    // An existing file with the hashes of its full blocks behind a header.
+    static absl::StatusOr<HashedFile> Resume(const std::string& path, std::int64_t header_bytes, std::int64_t size,
+                                             std::vector<std::string> hashes);
     absl::Status Append(std::string_view bytes);
     absl::StatusOr<std::vector<std::string>> Finish();
     FileWriter& file() { return file_; }
+    const std::vector<std::string>& hashes() const { return hashes_; }
 
    private:
     FileWriter file_;

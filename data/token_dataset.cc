@@ -117,6 +117,27 @@ std::int64_t TokenDataset::DocumentCount(Split split) const {
   return count;
 }
 
+absl::StatusOr<TokenDataset::Span> TokenDataset::Document(Split split, std::int64_t index) const {
+  ENTRAIN_CHECK(index >= 0 && index < DocumentCount(split));
+  for (const Shard& shard : impl_->shards[static_cast<std::size_t>(split)]) {
+    if (index >= shard.info.documents) {
+      index -= shard.info.documents;
+      continue;
+    }
+    const auto offset = [&](std::int64_t document) {
+      std::uint64_t value = 0;
+      std::memcpy(&value, shard.documents.bytes().data() + 8 * document, 8);
+      return static_cast<std::int64_t>(value);
+    };
+    const Span span{offset(index), index + 1 < shard.info.documents ? offset(index + 1) : shard.info.tokens};
+    if (span.begin < 0 || span.begin > span.end || span.end > shard.info.tokens) {
+      return absl::DataLossError(StrCat(shard.documents.path(), ": offset ", 8 * index, ": impossible document boundary ", span.begin));
+    }
+    return Span{shard.first_token + span.begin, shard.first_token + span.end};
+  }
+  return absl::InternalError("documents were miscounted");
+}
+
 void TokenDataset::Read(Split split, std::int64_t begin, std::int64_t count, std::int32_t* out) const {
   ENTRAIN_CHECK_MSG(begin >= 0 && count >= 0 && begin <= TokenCount(split) - count,
                     StrCat("tokens [", begin, ", ", begin + count, ") of ", TokenCount(split)));

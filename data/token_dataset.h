@@ -33,6 +33,13 @@ class TokenDataset {
   std::int64_t vocab_size() const;
   std::int64_t TokenCount(Split split) const;
   std::int64_t DocumentCount(Split split) const;
+  // Tokens [begin, end) of the split's stream that its document `index` holds, its end token included. DATA_LOSS when the recorded
+  // boundaries cannot be.
+  struct Span {
+    std::int64_t begin = 0;
+    std::int64_t end = 0;
+  };
+  absl::StatusOr<Span> Document(Split split, std::int64_t index) const;
   // Reads everything and compares it with the recorded hashes; names the path and offset of the first damage.
   absl::Status Verify() const;
   // Copies tokens [begin, begin + count) of the split's stream; the range must lie inside it.

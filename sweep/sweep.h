@@ -24,6 +24,9 @@ struct DataSource {
   std::string path;                  // folder or file as written; empty when `reference` is given
   std::string reference;             // name@hash
   std::string tokenizer;             // "bytes", ...
+  std::int64_t vocab_size = 0;       // of a tokeniser that is trained, or of token shards; 0: what the tokeniser says
+  std::string format = "auto";       // what the files hold
+  std::string field = "text";        // of JSON lines
   std::vector<std::string> include;  // file name patterns, e.g. "*.py"
   std::int64_t max_bytes = 0;        // 0: everything
   double validation_fraction = 0.05;

@@ -338,7 +338,7 @@ void CheckData(const YamlNode& section, ProblemList* problems, const DataSource&
   if (!data.reference.empty() && !IsReference(data.reference)) {
     problems->Add(dataset->value->place, "data.dataset", "must be name@hash with a hash of 32 hexadecimal digits");
   }
-  for (const std::string name : {"tokenizer", "include", "max_bytes", "validation_fraction"}) {
+  for (const std::string name : {"tokenizer", "vocab_size", "format", "field", "include", "max_bytes", "validation_fraction"}) {
     const YamlEntry* entry = section.Find(name);
     if (entry != nullptr)
       problems->Add(entry->place, StrCat("data.", name), "goes with path; a dataset is prepared already");
@@ -361,10 +361,16 @@ const std::vector<Field<domain::SweepSpec>>& HeadFields() {
 const std::vector<Field<DataSource>>& DataFields() {
   static const std::vector<Field<DataSource>> fields = {
       Text("path", &DataSource::path,
-           "A folder or file of text; `python-stdlib` is the Python standard library of this machine."),
+           "A folder or file of text, JSON lines (.jsonl, .ndjson) or token shards (nanoGPT, llm.c), packed (.gz, .zst) or not; "
+           "`python-stdlib` is the Python standard library of this machine. Formats: docs/data.md."),
       Text("dataset", &DataSource::reference, "Instead of path: prepared data, name@hash."),
       Text("tokenizer", &DataSource::tokenizer,
-           "bytes, sentencepiece:bpe:<size> or sentencepiece:unigram:<size> (trained on the data)."),
+           "bytes; sentencepiece:bpe:<size> or sentencepiece:unigram:<size>, trained on the data; or a path, relative to this file, "
+           "of a SentencePiece .model, a tokenizer.json, or a folder with vocab.json and merges.txt."),
+      Integer("vocab_size", &DataSource::vocab_size, Between(0, 1 << 24),
+              "Size of a vocabulary that is trained, where tokenizer does not say it, or of token shards; 0: GPT-2's for token shards."),
+      Text("format", &DataSource::format, "What the files hold: auto, text, jsonl or tokens."),
+      Text("field", &DataSource::field, "Which field of JSON lines is the text; a dot leads into an object."),
       Texts("include", &DataSource::include, "File name patterns, such as \"*.py\"; none: every file that is text."),
       Integer("max_bytes", &DataSource::max_bytes, Between(0, 9e15), "Text to use, in name order; 0: all."),
       Number("validation_fraction", &DataSource::validation_fraction, FromTo(0, 1),

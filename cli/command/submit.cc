@@ -7,6 +7,7 @@
 #include "base/random.h"
 #include "base/strings.h"
 #include "cli/command/commands.h"
+#include "cli/dataset_push.h"
 #include "cli/json_output.h"
 #include "cli/session.h"
 #include "cli/sweep_file.h"
@@ -40,6 +41,8 @@ int FollowToEnd(Session* session, const std::string& id) {
 int Submit(Session* session, const SubmitOptions& options) {
   Preparation preparation = PrepareSubmission(*session, options.file, options.data, options.artifacts);
   if (!preparation.request.has_value()) return preparation.exit_code;
+  const absl::Status pushed = PushIfMissing(session, preparation.binding.dataset.ref, options.artifacts);
+  if (!pushed.ok()) return session->Fail(pushed);
   v1::SubmitRequest& request = *preparation.request;
   request.set_idempotency_key(options.key.empty() ? SystemIdSource().Next(20) : options.key);
   request.set_strict(options.strict);
@@ -61,8 +64,8 @@ void AddSubmit(CLI::App* app, Session* session) {
   const auto options = std::make_shared<SubmitOptions>();
   CLI::App* command = AddCommand(app, session, "submit",
       {"Hands a sweep to the coordinator",
-       "Prepares the sweep's data first. Once this returns, the sweep survives kill -9 and the loss of power. Exit code 65: the file or its\n"
-       "data cannot be used.",
+       "Prepares the sweep's data first, and pushes it where the coordinator lacks it. Once this returns, the sweep survives kill -9 and the\n"
+       "loss of power. Exit code 65: the file or its data cannot be used.",
        "  entrain submit sweep.yaml\n  entrain submit sweep.yaml --wait\n  entrain submit sweep.yaml --key nightly-42 --strict\n"
        "  entrain submit sweep.yaml --data ~/texts"});
   command->add_option("SWEEP.yaml", options->file, "Sweep file (YAML)")->required();

@@ -1,4 +1,4 @@
-// The listening gRPC server with both services, reflection and health.
+// The listening gRPC server with its services, reflection and health.
 #pragma once
 
 #include <memory>
@@ -7,6 +7,7 @@
 #include <grpcpp/server.h>
 
 #include "absl/status/statusor.h"
+#include "coordinator/rpc/artifact_service.h"
 #include "coordinator/rpc/fleet_service.h"
 #include "coordinator/rpc/sweep_service.h"
 
@@ -23,10 +24,11 @@ class GrpcServer {
   void Shutdown(std::int64_t grace_ms);
 
  private:
-  explicit GrpcServer(const ServiceContext& context) : sweeps_(context), fleet_(context) {}
+  explicit GrpcServer(const ServiceContext& context) : sweeps_(context), fleet_(context), artifacts_(context.artifacts) {}
 
   SweepService sweeps_;
   FleetService fleet_;
+  ArtifactService artifacts_;
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
 };

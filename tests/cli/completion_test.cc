@@ -43,7 +43,8 @@ class CompletionTest : public testing::Test {
 
 TEST_F(CompletionTest, BashOffersCommandsOptionsAndValues) {
   EXPECT_EQ(Offered("entrain li"), "list");
-  EXPECT_EQ(Offered("entrain data ''"), "prepare");
+  EXPECT_EQ(Offered("entrain data pr"), "prepare");
+  EXPECT_EQ(Offered("entrain data ins"), "inspect");
   EXPECT_THAT(Offered("entrain data prepare --"), HasSubstr("--max-bytes"));
   EXPECT_EQ(Offered("entrain list -o ''"), "table json");
   EXPECT_EQ(Offered("entrain completion z"), "zsh");

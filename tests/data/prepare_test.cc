@@ -9,7 +9,7 @@
 
 #include "base/files.h"
 #include "base/random.h"
-#include "data/text_source.h"
+#include "data/text_check.h"
 #include "data/token_dataset.h"
 
 namespace entrain::data {
@@ -74,6 +74,10 @@ TEST_F(PrepareTest, TheSameTextGivesTheSameHashAndIsReused) {
   ASSERT_TRUE(second.ok());
   EXPECT_TRUE(second->reused);
   EXPECT_EQ(second->ref, first->ref);
+  // Nothing is read again while nothing changed.
+  bool read = false;
+  EXPECT_TRUE(Prepare(options_, root(), [&](const PrepareProgress&) { read = true; })->reused);
+  EXPECT_FALSE(read);
   options_.name = "renamed";
   EXPECT_EQ(Prepare(options_, root())->ref.hash, first->ref.hash);
   Write("d1000.txt", "changed");

@@ -70,12 +70,12 @@ void Cluster::StartCoordinator() {
   stub_ = v1::SweepService::NewStub(grpc::CreateChannel(address_, grpc::InsecureChannelCredentials()));
 }
 
-void Cluster::StartWorker(const std::string& name, int slots) {
+void Cluster::StartWorker(const std::string& name, int slots, const std::string& artifacts) {
   const std::string metrics_file = StrCat(root_, "/", name, ".metrics");
   std::filesystem::remove(metrics_file);
   workers_[name] = Process::Start(
       {Program("entrain-worker"), "--coordinator", address_, "--dir", StrCat(root_, "/", name), "--artifacts",
-       root_ + "/artifacts", "--slots", std::to_string(slots), "--slot-kind", "cpu", "--name", name, "--metrics",
+       artifacts.empty() ? root_ + "/artifacts" : artifacts, "--slots", std::to_string(slots), "--slot-kind", "cpu", "--name", name, "--metrics",
        "127.0.0.1:0", "--metrics-address-file", metrics_file},
       StrCat(root_, "/", name, ".log"));
   ASSERT_FALSE(AwaitFile(metrics_file).empty()) << LogTail(name + ".log");

@@ -20,7 +20,8 @@ class Cluster {
 
   // The first start takes a free port; later ones take the same again, as a restarted service would.
   void StartCoordinator();
-  void StartWorker(const std::string& name, int slots);
+  // Without `artifacts` it shares the coordinator's artifact root.
+  void StartWorker(const std::string& name, int slots, const std::string& artifacts = "");
   Process& coordinator() { return coordinator_; }
   Process& worker(const std::string& name) { return workers_.at(name); }
   std::string coordinator_metrics_address() const;

@@ -16,7 +16,7 @@ ROOMS = {
     "proto": {"protobuf"},
     "sweep": {"yaml-cpp", "nlohmann"},
     "data": {"sentencepiece", "compression", "nlohmann"},
-    "artifacts": {"proto", "grpc"},
+    "artifacts": {"proto", "protobuf", "grpc"},
     "policy": set(),
     "coordinator/scheduler": set(),
     "coordinator/core": {"coordinator/scheduler", "policy"},

@@ -15,7 +15,9 @@
 #include "base/random.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "artifacts/cached_artifacts.h"
 #include "worker/agent/agent.h"
+#include "worker/agent/dataset_source.h"
 #include "worker/agent/device_probe.h"
 #include "worker/agent/worker_identity.h"
 
@@ -35,6 +37,7 @@ struct Flags {
   std::string name;
   launcher::ProgramPaths programs;
   TlsFiles tls;
+  std::int64_t dataset_cache_bytes = 50'000'000'000;
   std::int64_t drain_limit_ms = 60'000;
   std::int64_t daemon_absence_limit_ms = 600'000;
   std::int64_t isolation_limit_ms = 24LL * 60 * 60 * 1000;
@@ -55,6 +58,9 @@ void AddFlags(CLI::App& app, Flags* flags) {
       ->required()->delimiter(',');
   app.add_option("--dir", flags->dir, "State folder of this worker, on local disk")->required();
   app.add_option("--artifacts", flags->artifacts, "Artifact root: datasets and checkpoints")->required();
+  app.add_option("--dataset-cache-bytes", flags->dataset_cache_bytes,
+                 "Datasets that are not under --artifacts are fetched from the coordinator and kept in DIR/datasets up to this size")
+      ->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_option("--slots", flags->slots, "Ranks that may run here at once, or auto: GPUs if there are, else cores")->capture_default_str();
   app.add_option("--slot-kind", flags->slot_kind, "What a slot is")->check(CLI::IsMember({"auto", "cpu", "gpu"}))->capture_default_str();
   app.add_option("--metrics", flags->metrics, "HOST:PORT for Prometheus; port 0 takes a free one")->capture_default_str();
@@ -179,7 +185,10 @@ absl::StatusOr<bool> RunWorker(const Flags& flags) {
   ENTRAIN_ASSIGN_OR_RETURN(const std::unique_ptr<WorkerIdentity> identity, WorkerIdentity::Open(options.dir, &ids));
   options.self.id = identity->id();
   options.first_number = identity->first_number();
-  ENTRAIN_ASSIGN_OR_RETURN(const std::unique_ptr<artifacts::ArtifactStore> store, artifacts::OpenArtifactFolder(flags.artifacts));
+  ENTRAIN_ASSIGN_OR_RETURN(std::unique_ptr<artifacts::ArtifactStore> folder, artifacts::OpenArtifactFolder(flags.artifacts));
+  const auto store = std::make_unique<artifacts::CachedArtifacts>(
+      std::move(folder), options.dir + "/datasets", flags.dataset_cache_bytes,
+      MakeDatasetSource(options.coordinators, options.tls, options.dir + "/attempts"));
   ENTRAIN_ASSIGN_OR_RETURN(const std::unique_ptr<metrics::WorkerMetrics> metrics, metrics::WorkerMetrics::Serve(flags.metrics, &clock));
   const std::string metrics_address = StrCat(flags.metrics.substr(0, flags.metrics.rfind(':')), ":", metrics->port());
   if (!flags.metrics_address_file.empty()) {

@@ -1,0 +1,129 @@
+#include "coordinator/rpc/artifact_service.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "artifacts/incoming_dataset.h"
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/status_macros.h"
+#include "base/strings.h"
+#include "coordinator/rpc/grpc_status.h"
+
+namespace entrain::rpc {
+namespace {
+
+constexpr std::size_t kChunkBytes = 1 << 20;
+constexpr int kMaxAnnouncedFiles = 100'000;
+
+std::string DatasetsDir(const artifacts::ArtifactStore& store) { return store.root() + "/datasets"; }
+
+absl::Status CheckHash(const std::string& hash) {
+  if (artifacts::IsDatasetHash(hash)) return absl::OkStatus();
+  return absl::InvalidArgumentError(StrCat("hash: \"", hash, "\" is no dataset's hash (32 hexadecimal digits)"));
+}
+
+bool IsComplete(const artifacts::ArtifactStore& store, const std::string& hash) { return store.Resolve(artifacts::DatasetPath(hash)).ok(); }
+
+// A regular file, opened without waiting for the other end of a pipe.
+absl::StatusOr<int> OpenRegular(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return ErrnoStatus(errno, "open", path);
+  struct stat info {};
+  if (::fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) return fd;
+  ::close(fd);
+  return absl::InvalidArgumentError(StrCat(path, " is no regular file"));
+}
+
+}  // namespace
+
+grpc::Status ArtifactService::FindDataset(grpc::ServerContext* /*call*/, const v1::FindDatasetRequest* request,
+                                          v1::FindDatasetResponse* response) {
+  if (const absl::Status status = CheckHash(request->hash()); !status.ok()) return ToGrpc(status);
+  response->set_complete(IsComplete(*store_, request->hash()));
+  if (response->complete()) return grpc::Status::OK;
+  for (const artifacts::DatasetFile& file : artifacts::ArrivedFiles(DatasetsDir(*store_), request->hash())) {
+    v1::ArtifactFile* arrived = response->add_arrived();
+    arrived->set_name(file.name);
+    arrived->set_bytes(file.bytes);
+  }
+  return grpc::Status::OK;
+}
+
+grpc::Status ArtifactService::PushDataset(grpc::ServerContext* /*call*/, grpc::ServerReader<v1::PushDatasetRequest>* reader,
+                                          v1::PushDatasetResponse* response) {
+  return ToGrpc(Receive(reader, response));
+}
+
+absl::Status ArtifactService::Receive(grpc::ServerReader<v1::PushDatasetRequest>* reader, v1::PushDatasetResponse* response) const {
+  v1::PushDatasetRequest message;
+  if (!reader->Read(&message) || !message.has_begin()) return absl::InvalidArgumentError("begin must come first");
+  const v1::PushBegin begin = message.begin();
+  ENTRAIN_RETURN_IF_ERROR(CheckHash(begin.hash()));
+  if (begin.files_size() > kMaxAnnouncedFiles) return absl::InvalidArgumentError(StrCat("files: more than ", kMaxAnnouncedFiles));
+  if (IsComplete(*store_, begin.hash())) {
+    response->set_was_there(true);
+    return absl::OkStatus();
+  }
+  std::vector<artifacts::DatasetFile> files;
+  for (const v1::ArtifactFile& file : begin.files()) {
+    // Without one, what arrived before could not be trusted and nothing could be checked at the end.
+    if (!artifacts::IsDatasetHash(file.hash())) return absl::InvalidArgumentError(StrCat("files: ", file.name(), " has no hash"));
+    files.push_back({file.name(), file.bytes(), file.hash()});
+  }
+  ENTRAIN_ASSIGN_OR_RETURN(const auto incoming, artifacts::IncomingDataset::Open(DatasetsDir(*store_), begin.hash(), std::move(files)));
+  while (reader->Read(&message)) {
+    if (!message.has_chunk()) return absl::InvalidArgumentError("only chunks follow begin");
+    const v1::FileChunk& chunk = message.chunk();
+    ENTRAIN_RETURN_IF_ERROR(incoming->Append(chunk.file(), chunk.offset(), chunk.data(), chunk.checksum()));
+  }
+  return incoming->Complete();
+}
+
+grpc::Status ArtifactService::ListFiles(grpc::ServerContext* /*call*/, const v1::ListFilesRequest* request, v1::ListFilesResponse* response) {
+  const absl::StatusOr<std::string> dir = store_->Resolve(request->path());
+  if (!dir.ok()) return ToGrpc(dir.status());
+  const absl::StatusOr<std::vector<artifacts::DatasetFile>> files = artifacts::ListPlainFiles(*dir);
+  if (!files.ok()) return ToGrpc(files.status());
+  for (const artifacts::DatasetFile& file : *files) {
+    v1::ArtifactFile* listed = response->add_files();
+    listed->set_name(file.name);
+    listed->set_bytes(file.bytes);
+  }
+  return grpc::Status::OK;
+}
+
+grpc::Status ArtifactService::ReadFile(grpc::ServerContext* /*call*/, const v1::ReadFileRequest* request,
+                                       grpc::ServerWriter<v1::FileChunk>* writer) {
+  return ToGrpc(Send(*request, writer));
+}
+
+absl::Status ArtifactService::Send(const v1::ReadFileRequest& request, grpc::ServerWriter<v1::FileChunk>* writer) const {
+  if (request.offset() < 0) return absl::InvalidArgumentError(StrCat("offset is negative: ", request.offset()));
+  ENTRAIN_ASSIGN_OR_RETURN(const std::string path, store_->Resolve(request.path()));
+  ENTRAIN_ASSIGN_OR_RETURN(const int fd, OpenRegular(path));
+  absl::Status status;
+  std::string data;
+  for (std::int64_t offset = request.offset();;) {
+    data.resize(kChunkBytes);
+    const ssize_t count = ::pread(fd, data.data(), data.size(), offset);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) status = ErrnoStatus(errno, "read", path);
+    if (count <= 0) break;
+    data.resize(static_cast<std::size_t>(count));
+    v1::FileChunk chunk;
+    chunk.set_offset(offset);
+    chunk.set_checksum(Hash64(data));
+    chunk.set_data(data);
+    offset += count;
+    // The reader is gone.
+    if (!writer->Write(chunk)) break;
+  }
+  ::close(fd);
+  return status;
+}
+
+}  // namespace entrain::rpc
