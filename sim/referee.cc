@@ -1,0 +1,222 @@
+#include "sim/referee.h"
+
+#include <algorithm>
+#include <limits>
+#include <variant>
+
+#include "coordinator/scheduler/placement.h"
+#include "coordinator/scheduler/plan.h"
+
+namespace entrain::sim {
+namespace {
+
+using domain::AttemptKey;
+
+// Once nothing fails no attempt trains longer than about 30 s (see script.h), so that the machines kept for the first in line are
+// empty by then.
+constexpr std::int64_t kTurnLimitMs = 75'000;
+
+// The run that the fact is about; nullptr: none.
+const RunId* RunOf(const domain::Fact& fact) {
+  return std::visit(
+      [](const auto& body) -> const RunId* {
+        if constexpr (requires { body.key.run; }) {
+          return &body.key.run;
+        } else if constexpr (requires { body.run; }) {
+          return &body.run;
+        } else {
+          return nullptr;
+        }
+      },
+      fact.body);
+}
+
+// Whom the event was heard from; nullptr: from no worker.
+const WorkerId* SpeakerOf(const domain::Event& event) {
+  return std::visit(
+      [](const auto& body) -> const WorkerId* {
+        using Body = std::decay_t<decltype(body)>;
+        if constexpr (std::is_same_v<Body, domain::WorkerDisconnected>) {
+          return nullptr;
+        } else if constexpr (std::is_same_v<Body, domain::WorkerJoined>) {
+          return &body.info.id;
+        } else if constexpr (requires { body.worker; }) {
+          return &body.worker;
+        } else {
+          return nullptr;
+        }
+      },
+      event.body);
+}
+
+}  // namespace
+
+void Referee::Committed(const std::vector<domain::Event>& events, const std::vector<domain::Fact>& facts) {
+  std::size_t heard = 0;
+  const auto hear_before = [&](std::int64_t at_ms) {
+    for (; heard < events.size() && events[heard].at_ms < at_ms; ++heard) {
+      if (const WorkerId* speaker = SpeakerOf(events[heard])) heard_ms_[*speaker] = events[heard].at_ms;
+    }
+  };
+  for (const domain::Fact& fact : facts) {
+    hear_before(fact.at_ms);
+    if (!domain::IsTransient(fact)) Take(fact);
+  }
+  hear_before(std::numeric_limits<std::int64_t>::max());
+}
+
+void Referee::Take(const domain::Fact& fact) {
+  const RunId* run = RunOf(fact);
+  CheckTransition(run == nullptr ? nullptr : durable_.FindRun(*run), fact);
+  if (const auto* silent = std::get_if<domain::WorkerSilent>(&fact.body)) CheckSilence(*silent, fact.at_ms);
+  core::Apply(&durable_, fact);
+}
+
+void Referee::CheckTransition(const core::Run* before, const domain::Fact& fact) {
+  if (before == nullptr) return;
+  const bool allowed_when_final = std::holds_alternative<domain::MemberReleased>(fact.body) || std::holds_alternative<domain::RunRetried>(fact.body);
+  if (IsFinal(before->state) && !allowed_when_final) {
+    stage_->Break("run ", before->id.value(), " is ", ToString(before->state), ", which is final, and yet something was decided about it");
+  }
+  if (const auto* placed = std::get_if<domain::RunPlaced>(&fact.body)) {
+    if (placed->key.attempt != before->attempt + 1) {
+      stage_->Break("run ", before->id.value(), " was placed as attempt ", placed->key.attempt, " after attempt ", before->attempt);
+    }
+    const std::int64_t newest = before->checkpoints.empty() ? 0 : before->checkpoints.back().step;
+    if (placed->resume_from.step != newest) {
+      stage_->Break("attempt ", placed->key.ToString(), " starts from step ", placed->resume_from.step, ", its newest checkpoint is of ", newest);
+    }
+  }
+  if (const auto* recorded = std::get_if<domain::CheckpointRecorded>(&fact.body)) {
+    if (recorded->checkpoint.attempt != before->attempt) {
+      stage_->Break("a checkpoint of attempt ", recorded->checkpoint.attempt, " was accepted for ", before->id.value(), ", whose attempt is ",
+                    before->attempt);
+    }
+  }
+}
+
+void Referee::CheckSilence(const domain::WorkerSilent& fact, std::int64_t at_ms) {
+  const auto heard = heard_ms_.find(fact.worker);
+  const std::int64_t counts_from_ms = std::max(term_ms_, heard == heard_ms_.end() ? 0 : heard->second);
+  if (at_ms - counts_from_ms < config_.lease_ms) {
+    stage_->Break("worker ", fact.worker.value(), " was given up ", at_ms - counts_from_ms, " ms after it was heard; its lease is ", config_.lease_ms, " ms");
+  }
+}
+
+void Referee::Recovered(const core::State& state, std::int64_t at_ms) {
+  term_ms_ = at_ms;
+  first_in_line_ = RunId();
+  if (!core::SameStored(durable_, state)) stage_->Break("the recovered state is not what was committed");
+  Check(state);
+}
+
+void Referee::Check(const core::State& state) {
+  const std::vector<std::string> broken = core::BrokenInvariants(state);
+  if (!broken.empty()) stage_->Break(broken.front());
+  CheckPromises(state);
+  CheckGangs(state);
+  if (state.index.queue.size() > 0) {
+    const scheduler::Plan plan = scheduler::MakePlan(state.index, 1);
+    if (!plan.placements.empty() && state.term_started_ms.has_value()) {
+      stage_->Break("run ", plan.placements.front().request.run.value(), " waits although it could start on ",
+                    plan.placements.front().gang.members.front().worker.value());
+    }
+  }
+  CheckTurn(state);
+}
+
+void Referee::CheckGangs(const core::State& state) {
+  for (const auto& [key, attempt] : state.attempts) {
+    const core::Run* run = state.FindRun(key.run);
+    if (attempt->end.has_value() || run->state == domain::RunState::kQueued) continue;
+    for (const domain::GangMember& member : attempt->gang.members) {
+      if (!state.FindWorker(member.worker)->silent) continue;
+      stage_->Break("run ", key.run.value(), " is ", ToString(run->state), " with a part of its gang on ", member.worker.value(), ", which is silent");
+    }
+  }
+}
+
+void Referee::CheckPromises(const core::State& state) {
+  for (const auto& [sweep, content] : promised_) {
+    const core::Sweep* found = state.FindSweep(sweep);
+    if (found == nullptr || found->content_hash != content) stage_->Break("sweep ", sweep.value(), " was acknowledged and is lost");
+  }
+}
+
+void Referee::CheckTurn(const core::State& state) {
+  RunId first;
+  for (const auto& [rank, queue_class] : state.index.queue.heads()) {
+    if (!scheduler::CouldEverFit(state.index.fleet, queue_class.shape)) continue;
+    first = state.index.queue.First(queue_class)->run;
+    break;
+  }
+  if (first != first_in_line_ || stage_->faults()) {
+    first_in_line_ = first;
+    first_since_ms_ = stage_->now_ms();
+  } else if (!first.empty() && stage_->now_ms() - std::max(first_since_ms_, stage_->calm_since_ms()) > kTurnLimitMs) {
+    stage_->Break("run ", first.value(), " is first in line for ", kTurnLimitMs / 1000, " s while others run to their end");
+  }
+}
+
+void Referee::Leaves(const domain::Effect& effect) {
+  if (const auto* reply = std::get_if<domain::Reply>(&effect)) {
+    const bool names_nothing = reply->id.empty() || !reply->status.ok();
+    if (!names_nothing && durable_.FindSweep(SweepId(reply->id)) == nullptr && durable_.FindRun(RunId(reply->id)) == nullptr) {
+      stage_->Break("the answer \"", reply->id, "\" left before what it tells was durable");
+    }
+  }
+  if (const auto* launch = std::get_if<domain::LaunchAttempt>(&effect)) {
+    const core::Run* run = durable_.FindRun(launch->key.run);
+    if (run == nullptr || run->attempt < launch->key.attempt) stage_->Break("the launch of ", launch->key.ToString(), " left before it was durable");
+    const auto [known, is_new] = launched_.emplace(launch->key, launch->gang);
+    if (!is_new && !(known->second == launch->gang)) stage_->Break("attempt ", launch->key.ToString(), " was launched with two gangs");
+  }
+  if (const auto* stop = std::get_if<domain::StopAttempt>(&effect)) {
+    const core::Run* run = durable_.FindRun(stop->key.run);
+    if (run == nullptr || (run->attempt == stop->key.attempt && run->state != domain::RunState::kStopping && run->current != nullptr)) {
+      stage_->Break("the stop of ", stop->key.ToString(), " left before it was durable");
+    }
+  }
+  if (const auto* ack = std::get_if<domain::AcknowledgeReport>(&effect); ack != nullptr && ack->report == 0) stage_->Break("report 0 was acknowledged");
+}
+
+void Referee::Promised(const SweepId& sweep, const std::string& content_hash) {
+  const auto [known, is_new] = promised_.emplace(sweep, content_hash);
+  if (!is_new && known->second != content_hash) stage_->Break("sweep ", sweep.value(), " was acknowledged for two contents");
+  CheckPromises(durable_);
+}
+
+void Referee::GangBegan(const WorkerId& worker, const AttemptKey& key, const std::vector<std::int32_t>& slots) {
+  if (!began_.insert(key).second) stage_->Break("attempt ", key.ToString(), " was started a second time, on ", worker.value());
+  for (const std::int32_t slot : slots) {
+    const auto [taken, is_free] = taken_.emplace(std::pair(worker, slot), key);
+    if (!is_free) {
+      stage_->Break("slot ", slot, " of ", worker.value(), " holds processes of ", taken->second.ToString(), " and now of ", key.ToString());
+    }
+  }
+  gangs_[key] = {worker, slots};
+}
+
+void Referee::GangEnded(const WorkerId& worker, const AttemptKey& key) {
+  const auto found = gangs_.find(key);
+  if (found == gangs_.end()) return;
+  for (const std::int32_t slot : found->second.slots) {
+    const auto taken = taken_.find({worker, slot});
+    if (taken != taken_.end() && taken->second == key) taken_.erase(taken);
+  }
+  gangs_.erase(found);
+}
+
+void Referee::CheckEnd(const core::State& state) {
+  Check(state);
+  for (const auto& [id, run] : state.runs) {
+    if (!IsFinal(run->state)) {
+      stage_->Break("nothing fails any more, and run ", id.value(), " does not end: it is ", ToString(run->state), ", attempt ", run->attempt,
+                    run->pending_end.has_value() ? ", awaits judgement" : "", run->reason.empty() ? "" : ": ", run->reason);
+    }
+  }
+  for (const auto& [key, attempt] : state.attempts) stage_->Break("every run has ended, and attempt ", key.ToString(), " still holds slots");
+  for (const auto& [key, gang] : gangs_) stage_->Break("every run has ended, and processes of ", key.ToString(), " live on ", gang.worker.value());
+}
+
+}  // namespace entrain::sim
