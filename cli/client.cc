@@ -16,7 +16,7 @@ constexpr int kCallTimeoutSeconds = 30;
 // A sweep's answer carries every run; far above any real one.
 constexpr int kMaxMessageBytes = 256 << 20;
 
-std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address) {
+std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address, const transport::TlsFiles& tls) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
@@ -28,7 +28,7 @@ std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address) {
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
   // A proxy meant for the web would swallow the coordinator of a lab.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  return grpc::CreateCustomChannel(address, transport::MakeChannelCredentials(tls).value(), arguments);
 }
 
 absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
@@ -66,8 +66,8 @@ bool StreamStop::stopped() const {
 }
 
 struct Client::Stub {
-  explicit Stub(const std::string& address)
-      : channel(OpenChannel(address)), service(v1::SweepService::NewStub(channel)) {}
+  Stub(const std::string& address, const transport::TlsFiles& tls)
+      : channel(OpenChannel(address, tls)), service(v1::SweepService::NewStub(channel)) {}
 
   template <typename Request, typename Response>
   using Method = grpc::Status (v1::SweepService::Stub::*)(grpc::ClientContext*, const Request&, Response*);
@@ -111,7 +111,8 @@ absl::Status ReadStream(Shared* shared, const std::string& address, Open open,
 
 }  // namespace
 
-Client::Client(std::string address) : address_(std::move(address)), stub_(std::make_unique<Stub>(address_)) {}
+Client::Client(std::string address, const transport::TlsFiles& tls)
+    : address_(std::move(address)), stub_(std::make_unique<Stub>(address_, tls)) {}
 Client::~Client() = default;
 
 std::shared_ptr<grpc::Channel> Client::channel() const { return stub_->channel; }

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "entrain/v1/sweep_service.pb.h"
+#include "transport/tls.h"
 
 namespace grpc {
 class Channel;
@@ -35,7 +36,8 @@ class StreamStop {
 // Thread-safe.
 class Client {
  public:
-  explicit Client(std::string address);
+  // The files were checked (transport::CheckTlsFiles); empty: plain text.
+  Client(std::string address, const transport::TlsFiles& tls);
   ~Client();
   const std::string& address() const { return address_; }
   // For services beside the sweeps'.

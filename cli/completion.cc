@@ -23,7 +23,7 @@ CommandShape::Option OptionShape(const CLI::Option& option) {
   shape.takes_value = option.get_items_expected_max() > 0;
   const std::string& last = shape.names.back();
   if (last == "--output") shape.values = kOutputs;
-  shape.takes_file = last == "--data" || last == "--dir" || last == "--artifacts";
+  shape.takes_file = last == "--data" || last == "--dir" || last == "--artifacts" || last.rfind("--tls-", 0) == 0;
   return shape;
 }
 
@@ -135,8 +135,9 @@ _entrain() {
   COMPREPLY=()
   case "$prev" in
     -o | --output) COMPREPLY=($(compgen -W 'table json' -- "$cur")); return ;;
-    --data | --dir | --artifacts | --tokenizer | --out) COMPREPLY=($(compgen -f -- "$cur")); return ;;
-    --coordinator | --key | --slots | --slot-gflops | --timeout | --attempt | --name | --max-bytes | --validation | --include | --field | --format | --vocab-size | --end-token | --threads)
+    --data | --dir | --artifacts | --tokenizer | --out | --tls-ca | --tls-cert | --tls-key) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+    --coordinator | --key | --slots | --slot-gflops | --timeout | --attempt | --name | --max-bytes | --validation | --include | --field | --format | --vocab-size | --end-token | --threads | \
+      --preset | --layers | --heads | --width | --context | --vocab | --bandwidth-mbps | --round-trip-ms)
       return ;;
   esac
   if [[ $cur == -* ]]; then

@@ -76,6 +76,9 @@ int RunProgram(int argc, const char* const* argv) {
     if (AsksForJson(argc, argv)) session.output = "json";
     return ParseFailed(*app, error, &session);
   }
+  if (!session.tls.empty()) {
+    if (const absl::Status usable = transport::CheckTlsFiles(session.tls); !usable.ok()) return session.Fail(usable, kExitUsage);
+  }
   return session.command();
 }
 

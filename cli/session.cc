@@ -46,7 +46,7 @@ std::string Session::CoordinatorAddress() const {
 }
 
 Client& Session::client() {
-  if (client_ == nullptr) client_ = std::make_unique<Client>(CoordinatorAddress());
+  if (client_ == nullptr) client_ = std::make_unique<Client>(CoordinatorAddress(), tls);
   return *client_;
 }
 
@@ -98,6 +98,12 @@ CLI::App* AddCommand(CLI::App* app, Session* session, const std::string& name, c
   CLI::App* command = app->add_subcommand(name, help.summary);
   command->add_option("--coordinator", session->coordinator, "Coordinator's HOST:PORT (or set ENTRAIN_COORDINATOR)")
       ->group("Common options");
+  const auto tls_file = [&](const char* flag, const char* variable, std::string* file, const char* text) {
+    command->add_option(flag, *file, text)->envname(variable)->group("Common options");
+  };
+  tls_file("--tls-ca", "ENTRAIN_TLS_CA", &session->tls.ca, "Certificates that the coordinator's is checked against (PEM); turns TLS on");
+  tls_file("--tls-cert", "ENTRAIN_TLS_CERT", &session->tls.certificate, "Your certificate (PEM)");
+  tls_file("--tls-key", "ENTRAIN_TLS_KEY", &session->tls.key, "Its private key (PEM)");
   // Those two write a file or a folder as well.
   if (name != "report" && name != "fetch") {
     command->add_option("-o,--output", session->output, "How results are written: table or json")

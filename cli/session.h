@@ -12,6 +12,7 @@
 #include "cli/exit_code.h"
 #include "nlohmann/json.hpp"
 #include "sweep/sweep.h"
+#include "transport/tls.h"
 
 namespace CLI {
 class App;
@@ -24,6 +25,7 @@ class Session {
   // Options of every command.
   std::string coordinator;        // empty: CoordinatorAddress() decides
   std::string output = "table";   // or "json"
+  transport::TlsFiles tls;
   // Set by the parsed command; main runs it.
   std::function<int()> command;
 

@@ -1,6 +1,7 @@
 # Every outside package. Protobuf and gRPC are found before torch, whose wheel carries an old copy of Protobuf's headers; torch is
 # an own imported target, so that its CMake files and their flags stay out of the build.
 find_package(Threads REQUIRED)
+find_package(OpenSSL REQUIRED)
 find_package(Protobuf REQUIRED)
 find_package(gRPC CONFIG REQUIRED)
 find_package(absl CONFIG REQUIRED)

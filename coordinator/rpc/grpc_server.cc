@@ -6,6 +6,7 @@
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/server_builder.h>
 
+#include "base/status_macros.h"
 #include "base/strings.h"
 #include "coordinator/rpc/limits.h"
 
@@ -32,13 +33,15 @@ void SetLimits(grpc::ServerBuilder* builder) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const std::string& address, const ServiceContext& context) {
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const std::string& address, const transport::TlsFiles& tls,
+                                                              const ServiceContext& context) {
+  ENTRAIN_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials, transport::MakeServerCredentials(tls));
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   std::unique_ptr<GrpcServer> server(new GrpcServer(context));
   grpc::ServerBuilder builder;
   SetLimits(&builder);
-  builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &server->port_);
+  builder.AddListeningPort(address, credentials, &server->port_);
   builder.RegisterService(&server->sweeps_);
   builder.RegisterService(&server->fleet_);
   builder.RegisterService(&server->artifacts_);
@@ -56,11 +59,6 @@ void GrpcServer::Shutdown(std::int64_t grace_ms) {
   server_->Shutdown(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(grace_ms, GPR_TIMESPAN)));
   server_->Wait();
   server_.reset();
-}
-
-bool IsLoopback(const std::string& address) {
-  const std::string host = address.substr(0, address.rfind(':'));
-  return host == "localhost" || host == "[::1]" || host.rfind("127.", 0) == 0;
 }
 
 }  // namespace entrain::rpc

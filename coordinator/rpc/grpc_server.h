@@ -10,13 +10,16 @@
 #include "coordinator/rpc/artifact_service.h"
 #include "coordinator/rpc/fleet_service.h"
 #include "coordinator/rpc/sweep_service.h"
+#include "transport/tls.h"
 
 namespace entrain::rpc {
 
 class GrpcServer {
  public:
-  // `address` is host:port; port 0 takes a free one. UNAVAILABLE names the address when it cannot be listened on.
-  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const std::string& address, const ServiceContext& context);
+  // `address` is host:port; port 0 takes a free one. INVALID_ARGUMENT names an unusable TLS file, UNAVAILABLE the address when it cannot
+  // be listened on.
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const std::string& address, const transport::TlsFiles& tls,
+                                                           const ServiceContext& context);
   ~GrpcServer();
 
   int port() const { return port_; }
@@ -32,8 +35,5 @@ class GrpcServer {
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
 };
-
-// Whether the host part of host:port is this machine alone.
-bool IsLoopback(const std::string& address);
 
 }  // namespace entrain::rpc

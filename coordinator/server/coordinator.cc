@@ -81,7 +81,7 @@ absl::Status Coordinator::Serve() {
     const absl::Status status = loop_->Run(&queue_, sink);
     if (!status.ok()) Fail(status);
   });
-  ENTRAIN_ASSIGN_OR_RETURN(server_, rpc::GrpcServer::Start(options_.listen, MakeContext()));
+  ENTRAIN_ASSIGN_OR_RETURN(server_, rpc::GrpcServer::Start(options_.listen, options_.tls, MakeContext()));
   address_ = StrCat(HostOf(options_.listen), ":", server_->port());
   return absl::OkStatus();
 }

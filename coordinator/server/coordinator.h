@@ -27,6 +27,7 @@ struct Options {
   std::string data_dir = "entrain-data";  // holds coordinator.db and coordinator.samples.db
   std::string artifacts_dir;              // empty: <data_dir>/artifacts
   std::string listen = "127.0.0.1:7070";
+  transport::TlsFiles tls;     // empty: plain text, for loopback only
   std::string metrics_listen;  // empty: none
   std::int64_t lease_ms = 15'000;
   std::int64_t heartbeat_ms = 3'000;

@@ -15,6 +15,7 @@
 #include "coordinator/rpc/grpc_server.h"
 #include "coordinator/server/coordinator.h"
 #include "coordinator/server/redecide.h"
+#include "transport/tls.h"
 
 namespace {
 
@@ -34,6 +35,8 @@ const char* const kExamples = R"(Examples:
   entrain-coordinator
       keeps its data in ./entrain-data and listens on 127.0.0.1:7070
   entrain-coordinator --data-dir /var/lib/entrain --artifacts /srv/artifacts --metrics 127.0.0.1:9464
+  entrain-coordinator --listen 0.0.0.0:7070 --tls-ca ca.pem --tls-cert coordinator.pem --tls-key coordinator.key
+      serves other machines: workers and people need certificates of the same authority
   entrain-coordinator --data-dir D --listen 127.0.0.1:0 --address-file D/address
       takes a free port and writes it to D/address once it serves
   entrain-coordinator replay --data-dir D
@@ -45,6 +48,9 @@ void Declare(CLI::App* app, Flags* flags) {
   app->set_version_flag("--version", entrain::VersionLine("entrain-coordinator"));
   app->add_option("--data-dir", options.data_dir, "Folder of the databases")->capture_default_str();
   app->add_option("--listen", options.listen, "Address for people and workers; port 0 takes a free one")->capture_default_str();
+  app->add_option("--tls-ca", options.tls.ca, "Certificates that workers' and people's are checked against (PEM); turns TLS on");
+  app->add_option("--tls-cert", options.tls.certificate, "This coordinator's certificate (PEM)");
+  app->add_option("--tls-key", options.tls.key, "Its private key (PEM); all three are read again when they change");
   app->add_option("--address-file", flags->address_file, "Where to write host:port once serving");
   app->add_option("--metrics", options.metrics_listen, "Address of /metrics; none without it");
   app->add_option("--metrics-address-file", flags->metrics_address_file, "Where to write the metrics' host:port");
@@ -65,9 +71,11 @@ void Declare(CLI::App* app, Flags* flags) {
 std::string WhatIsWrong(const Flags& flags) {
   const std::string& listen = flags.options.listen;
   if (listen.rfind(':') == std::string::npos) return entrain::StrCat("--listen ", listen, " is not HOST:PORT");
-  if (!entrain::rpc::IsLoopback(listen)) {
-    return entrain::StrCat("--listen ", listen, " can be reached from other machines and needs TLS (a certificate, its key and a "
-                           "certificate authority), which this build does not have: use 127.0.0.1, [::1] or localhost");
+  if (!flags.options.tls.empty()) {
+    if (const absl::Status usable = entrain::transport::CheckTlsFiles(flags.options.tls); !usable.ok()) return std::string(usable.message());
+  } else if (!entrain::transport::IsLoopback(listen)) {
+    return entrain::StrCat("--listen ", listen, " can be reached from other machines and needs --tls-ca, --tls-cert and --tls-key; "
+                           "without TLS use 127.0.0.1, [::1] or localhost");
   }
   if (flags.options.heartbeat_ms * 3 > flags.options.lease_ms) {
     return entrain::StrCat("--heartbeat-ms ", flags.options.heartbeat_ms, " is more than a third of --lease-ms ",

@@ -24,7 +24,7 @@ namespace entrain::agent {
 struct AgentOptions {
   std::vector<std::string> coordinators;  // HOST:PORT, tried in turn
   std::string dir;                        // absolute
-  TlsFiles tls;
+  transport::TlsFiles tls;
   domain::WorkerInfo self;
   launcher::LaunchOptions launch;
   worker::WorkerCoreConfig core;

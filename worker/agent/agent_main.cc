@@ -36,7 +36,7 @@ struct Flags {
   std::string metrics_address_file;
   std::string name;
   launcher::ProgramPaths programs;
-  TlsFiles tls;
+  transport::TlsFiles tls;
   std::int64_t dataset_cache_bytes = 50'000'000'000;
   std::int64_t drain_limit_ms = 60'000;
   std::int64_t daemon_absence_limit_ms = 600'000;
@@ -70,8 +70,8 @@ void AddFlags(CLI::App& app, Flags* flags) {
   app.add_option("--supervisor", flags->programs.supervisor, "entrain-supervisor; default: beside this program");
   app.add_option("--mpirun", flags->programs.mpirun, "mpirun of Open MPI; default: found in PATH");
   app.add_option("--tls-ca", flags->tls.ca, "Certificates that the coordinator's is checked against (PEM); turns TLS on");
-  CLI::Option* certificate = app.add_option("--tls-cert", flags->tls.certificate, "This worker's certificate (PEM)");
-  app.add_option("--tls-key", flags->tls.key, "Its private key (PEM)")->needs(certificate);
+  app.add_option("--tls-cert", flags->tls.certificate, "This worker's certificate (PEM)");
+  app.add_option("--tls-key", flags->tls.key, "Its private key (PEM)");
   app.add_option("--drain-limit-ms", flags->drain_limit_ms, "From the first signal to the end at the latest")->capture_default_str();
   app.add_option("--daemon-absence-limit-ms", flags->daemon_absence_limit_ms, "How long gangs run on without a daemon")->capture_default_str();
   app.add_option("--isolation-limit-ms", flags->isolation_limit_ms, "How long gangs run on without a coordinator")->capture_default_str();

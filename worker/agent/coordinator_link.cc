@@ -1,6 +1,5 @@
 #include "worker/agent/coordinator_link.h"
 
-#include "base/files.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 
@@ -21,21 +20,15 @@ Stream<v1::WorkerMessage, v1::CoordinatorMessage>::OnClosed Closed(const LinkHan
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& address, const TlsFiles& tls) {
+absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& address, const transport::TlsFiles& tls) {
   grpc::ChannelArguments arguments;
   // Our own back-off decides when to try again.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  if (tls.ca.empty()) return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
-  grpc::SslCredentialsOptions options;
-  ENTRAIN_ASSIGN_OR_RETURN(options.pem_root_certs, ReadFile(tls.ca));
-  if (!tls.certificate.empty()) {
-    ENTRAIN_ASSIGN_OR_RETURN(options.pem_cert_chain, ReadFile(tls.certificate));
-    ENTRAIN_ASSIGN_OR_RETURN(options.pem_private_key, ReadFile(tls.key));
-  }
-  return grpc::CreateCustomChannel(address, grpc::SslCredentials(options), arguments);
+  ENTRAIN_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ChannelCredentials> credentials, transport::MakeChannelCredentials(tls));
+  return grpc::CreateCustomChannel(address, credentials, arguments);
 }
 
 CoordinatorLink::CoordinatorLink(std::shared_ptr<grpc::Channel> channel, StreamToken token, v1::Hello hello,

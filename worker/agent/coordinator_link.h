@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "entrain/v1/fleet_service.grpc.pb.h"
+#include "transport/tls.h"
 #include "worker/agent/stream.h"
 
 namespace entrain::agent {
@@ -20,14 +21,7 @@ struct LinkHandlers {
   std::function<void(const std::string& reason)> on_closed;  // at least once for a link that dies by itself
 };
 
-// Which certificates a worker shows and trusts; all empty: plain text.
-struct TlsFiles {
-  std::string ca;
-  std::string certificate;
-  std::string key;
-};
-
-absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& address, const TlsFiles& tls);
+absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& address, const transport::TlsFiles& tls);
 
 class CoordinatorLink {
  public:
