@@ -12,7 +12,7 @@ namespace {
 
 class DatasetSource {
  public:
-  DatasetSource(std::vector<std::string> coordinators, TlsFiles tls, std::string attempts_dir)
+  DatasetSource(std::vector<std::string> coordinators, transport::TlsFiles tls, std::string attempts_dir)
       : coordinators_(std::move(coordinators)), tls_(std::move(tls)), attempts_dir_(std::move(attempts_dir)) {}
 
   // `ask` on one coordinator after the other until one can be reached.
@@ -58,13 +58,13 @@ class DatasetSource {
 
  private:
   const std::vector<std::string> coordinators_;
-  const TlsFiles tls_;
+  const transport::TlsFiles tls_;
   const std::string attempts_dir_;
 };
 
 }  // namespace
 
-artifacts::CacheSource MakeDatasetSource(std::vector<std::string> coordinators, TlsFiles tls, std::string attempts_dir) {
+artifacts::CacheSource MakeDatasetSource(std::vector<std::string> coordinators, transport::TlsFiles tls, std::string attempts_dir) {
   const auto source = std::make_shared<const DatasetSource>(std::move(coordinators), std::move(tls), std::move(attempts_dir));
   return {[source](const std::string& hash) { return source->Size(hash); },
           [source](const std::string& hash, const std::string& dir) { return source->Fetch(hash, dir); },

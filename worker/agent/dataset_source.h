@@ -10,6 +10,6 @@
 namespace entrain::agent {
 
 // Asks the coordinators in turn until one answers. What runs is read from the attempt folders under `attempts_dir`.
-artifacts::CacheSource MakeDatasetSource(std::vector<std::string> coordinators, TlsFiles tls, std::string attempts_dir);
+artifacts::CacheSource MakeDatasetSource(std::vector<std::string> coordinators, transport::TlsFiles tls, std::string attempts_dir);
 
 }  // namespace entrain::agent
