@@ -1,6 +1,10 @@
 #include "cli/program.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <filesystem>
+#include <string>
 
 #include "gtest/gtest.h"
 
@@ -53,6 +57,15 @@ TEST(ProgramTest, CostPricesAPreset) {
   EXPECT_GT(cost({"SM", "--bandwidth-mbps", "10"}).at("latency_minutes"), cost({"SM"}).at("latency_minutes"));
   EXPECT_EQ(RunWith({"cost"}), 64);
   EXPECT_EQ(RunWith({"cost", "--preset", "no-such-preset"}), 65);
+}
+
+// SentencePiece's library and the Protobuf of this program must not meet.
+TEST(ProgramTest, ASentencePieceTokenizerIsTrainedBesideProtobuf) {
+  const std::string folder = testing::TempDir() + "sentencepiece-" + std::to_string(::getpid());
+  const std::string artifacts = folder + "-artifacts";
+  std::filesystem::create_directories(folder);
+  std::filesystem::copy_file(std::string(ENTRAIN_SOURCE_DIR) + "/docs/sweep-reference.md", folder + "/text.md");
+  EXPECT_EQ(RunWith({"data", "prepare", folder.c_str(), "--artifacts", artifacts.c_str(), "--tokenizer", "sentencepiece:bpe:400"}), 0);
 }
 
 TEST(ProgramTest, ErrorsAreOneJsonValueWhenAskedFor) {
