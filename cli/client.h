@@ -37,7 +37,7 @@ class StreamStop {
 class Client {
  public:
   // The files were checked (transport::CheckTlsFiles); empty: plain text.
-  Client(std::string address, const transport::TlsFiles& tls);
+  explicit Client(std::string address, const transport::TlsFiles& tls = {});
   ~Client();
   const std::string& address() const { return address_; }
   // For services beside the sweeps'.
