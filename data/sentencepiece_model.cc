@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "base/library_folders.h"
 #include "data/sentencepiece_engine.h"
 
 namespace entrain::data {
@@ -16,15 +17,14 @@ constexpr int kOwnSymbolsFirst = 0;
 constexpr int kOwnSymbolsFirst = RTLD_DEEPBIND;
 #endif
 
-// Beside the program, in the build tree's lib, in an installation's lib/entrain. Null with a reason when it is not there.
+// Null with a reason when it is not there.
 const SentencePieceEngine* LoadEngine(std::string* error) {
-  namespace fs = std::filesystem;
-  std::error_code unused;
-  const fs::path bin = fs::read_symlink("/proc/self/exe", unused).parent_path();
-  *error = "libentrain_sentencepiece.so is not installed beside " + bin.string();
-  for (const fs::path& folder : {bin, bin.parent_path() / "lib", bin.parent_path() / "lib" / "entrain"}) {
-    const fs::path path = folder / "libentrain_sentencepiece.so";
-    if (!fs::exists(path, unused)) continue;
+  const std::vector<std::filesystem::path> folders = LibraryFolders();
+  *error = "libentrain_sentencepiece.so is not installed beside " + folders.front().string();
+  for (const std::filesystem::path& folder : folders) {
+    const std::filesystem::path path = folder / "libentrain_sentencepiece.so";
+    std::error_code unused;
+    if (!std::filesystem::exists(path, unused)) continue;
     void* library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | kOwnSymbolsFirst);
     void* make = library == nullptr ? nullptr : ::dlsym(library, kSentencePieceEngineSymbol);
     if (make != nullptr) return reinterpret_cast<const SentencePieceEngine* (*)()>(make)();

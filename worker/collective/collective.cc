@@ -5,8 +5,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <system_error>
-#include <vector>
 
+#include "base/library_folders.h"
 #include "base/strings.h"
 #include "worker/collective/backend.h"
 
@@ -30,18 +30,10 @@ class SingleCollective : public Collective {
   void Abort(int exit_code) override { std::_Exit(exit_code); }
 };
 
-// Beside the program, in the build tree's lib, in an installation's lib/entrain.
-std::vector<std::filesystem::path> SearchFolders() {
-  std::error_code error;
-  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
-  const std::filesystem::path bin = program.parent_path();
-  return {bin, bin.parent_path() / "lib", bin.parent_path() / "lib" / "entrain"};
-}
-
 absl::StatusOr<std::filesystem::path> FindBackend(const std::string& backend) {
   const std::string file = StrCat("libentrain_collective_", backend, ".so");
   std::string searched;
-  for (const std::filesystem::path& folder : SearchFolders()) {
+  for (const std::filesystem::path& folder : LibraryFolders()) {
     std::error_code error;
     if (std::filesystem::exists(folder / file, error)) return folder / file;
     StrAppend(&searched, searched.empty() ? "" : ", ", folder.string());
