@@ -117,15 +117,15 @@ absl::Status AttemptFolder::WriteTerminalRecord(std::int64_t rank, const Termina
                                .Add("loss", record.loss)
                                .Add("tokens", record.tokens)
                                .Finish();
-  return WriteRecord(StrCat("terminal/rank-", rank, ".json"), text + "\n");
+  return WriteRecord(TerminalPath(rank), text + "\n");
 }
 
-absl::Status AttemptFolder::WriteRecord(std::string_view relative, std::string_view text) const {
-  const absl::Status written = WriteFileAtomically(Path(relative), text);
+absl::Status AttemptFolder::WriteRecord(const std::string& path, std::string_view text) const {
+  const absl::Status written = WriteFileAtomically(path, text);
   if (!absl::IsResourceExhausted(written)) return written;
   // Another rank may have given the reserve back between the two: try again either way.
   ::unlink(Path(kReserveFile).c_str());
-  return WriteFileAtomically(Path(relative), text);
+  return WriteFileAtomically(path, text);
 }
 
 absl::StatusOr<std::optional<TerminalRecord>> AttemptFolder::ReadTerminalRecord(std::int64_t rank) const {

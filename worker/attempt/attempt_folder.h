@@ -98,8 +98,8 @@ class AttemptFolder {
   absl::StatusOr<std::string> ReadConfigJson() const;
 
   absl::Status WriteTerminalRecord(std::int64_t rank, const TerminalRecord& record) const;
-  // Writes a small file durably, on a full disk with the reserve's blocks.
-  absl::Status WriteRecord(std::string_view relative, std::string_view text) const;
+  // Writes a small file of this folder durably, on a full disk with the reserve's blocks.
+  absl::Status WriteRecord(const std::string& path, std::string_view text) const;
   // nullopt while the rank has written none.
   absl::StatusOr<std::optional<TerminalRecord>> ReadTerminalRecord(std::int64_t rank) const;
 

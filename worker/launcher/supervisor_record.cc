@@ -55,7 +55,7 @@ absl::Status WriteSupervisorRecord(const attempt::AttemptFolder& folder, const S
 
 absl::Status WriteSupervisorExit(const attempt::AttemptFolder& folder, const SupervisorExit& exit) {
   return folder.WriteRecord(
-      kExitFile,
+      folder.Path(kExitFile),
       StrCat("{\"format\":1,\"reason\":\"", ToString(exit.reason), "\",\"exit_status\":", exit.exit_status, ",\"signal\":",
              exit.signal, ",\"duration_ms\":", exit.duration_ms, ",\"killed\":", exit.killed, "}\n"));
 }
