@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "data/safetensors.h"
+#include "data/tokenizer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "model/gpt.h"
@@ -90,6 +91,12 @@ TEST_F(ProbeTest, RefusesWhatIsNotThereOrWrong) {
   ExpectRefused("either tokens or text");
   options_.text = Write("some.txt", "some text");
   ExpectRefused("97 tokens");
+  options_.tokenizer = "bytes";
+  ExpectRefused("text as bytes holds 1");
+  options_.tokenizer = "sentencepiece:bpe:1000";
+  ExpectRefused("would be trained anew");
+  options_.tokenizer = dir_ + "/absent.model";
+  ExpectRefused("absent.model");
 }
 
 TEST_F(ProbeTest, WithoutLabelsTheNextTokenIsTheLabel) {
@@ -126,9 +133,52 @@ TEST_F(ProbeTest, ReadsHuggingFaceFoldersAndText) {
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_EQ(Result("entropy").sizes(), at::IntArrayRef({2, 3, 2, 16}));
   EXPECT_NEAR(Result("ce").item<double>(), std::log(256.0), 0.2);
+  const Tensor bytes = Result("entropy");
+  options_.max_sequences = 2;
+  ASSERT_TRUE(RunProbe(options_).ok());
+  EXPECT_TRUE(Result("entropy").equal(bytes.narrow(1, 0, 2)));
   Write("config.json", R"({"model_type": "gpt2", "activation_function": "swish"})");
   std::filesystem::remove(options_.out);
   ExpectRefused("swish");
+}
+
+// What stands in the folder of the weights, as in a Hugging Face folder, or what is named, in each form.
+TEST_F(ProbeTest, TextGoesThroughTheModelsTokeniser) {
+  domain::ModelConfig config;
+  config.vocab_size = 1000;
+  config.n_positions = 8;
+  config.n_layer = 1;
+  config.n_head = 2;
+  config.n_embd = 16;
+  const model::Gpt gpt(config, 5);
+  std::map<std::string, Tensor> tensors;
+  for (const auto& [name, tensor] : gpt.NamedParameters()) tensors[name] = tensor.detach();
+  options_.weights = WriteTensors("model.safetensors", tensors);
+  options_.config = Write("config.json", R"({"model_type": "gpt2", "vocab_size": 1000, "n_positions": 8, "n_embd": 16,
+    "n_layer": 1, "n_head": 2, "n_inner": null, "activation_function": "gelu_new", "layer_norm_epsilon": 1e-05})");
+  const std::string folder = std::string(ENTRAIN_SOURCE_DIR) + "/tests/data/byte_level";
+  const auto tokenizer = data::OpenTokenizer(folder);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  const std::string text = "def the_answer(self):";
+  std::vector<std::uint32_t> expected;
+  ASSERT_TRUE((*tokenizer)->Encode(text, &expected).ok());
+  ASSERT_GT(expected.size(), 8u);
+  Tensor tokens_BT = at::empty({1, 8}, at::kInt);
+  for (int i = 0; i < 8; ++i) tokens_BT[0][i] = static_cast<int>(expected[static_cast<std::size_t>(i)]);
+  options_.tokens = WriteTensors("tokens.safetensors", {{"tokens", tokens_BT}});
+  ASSERT_TRUE(RunProbe(options_).ok());
+  const Tensor logits = Result("logits");
+  options_.tokens.clear();
+  options_.text = Write("text.txt", text);
+  std::filesystem::copy(folder + "/tokenizer.json", dir_ + "/tokenizer.json");
+  ASSERT_TRUE(RunProbe(options_).ok());
+  EXPECT_TRUE(logits.equal(Result("logits")));
+  std::filesystem::remove(dir_ + "/tokenizer.json");
+  std::filesystem::remove(options_.out);
+  ExpectRefused("--tokenizer");
+  options_.tokenizer = folder;
+  ASSERT_TRUE(RunProbe(options_).ok());
+  EXPECT_TRUE(logits.equal(Result("logits")));
 }
 
 }  // namespace

@@ -18,8 +18,13 @@ struct ProbeOptions {
   // `tokens` integer [B,T] and, optionally, `labels` [B,T] (already shifted, -100 not counted). Without labels the next token is the label
   // and the last position is not counted.
   std::string tokens;
-  // Instead of tokens: a text file, read as bytes and cut into sequences of n_positions; for models whose vocabulary is bytes.
+  // Instead of tokens: a text file, tokenised and cut into sequences of n_positions (or one of all its tokens, where they are fewer).
   std::string text;
+  // What data::OpenTokenizer takes. Empty: the tokenizer.json, or vocab.json beside merges.txt, in the folder of the weights or of the
+  // config; without one bytes, for a vocabulary of 256 or 257.
+  std::string tokenizer;
+  // Of a longer text the first so many sequences are read: every one takes a T x T matrix a head and a row of logits a token.
+  std::int64_t max_sequences = 8;
   std::string out;
   // Also write grad.<parameter>.
   bool gradients = false;

@@ -1,12 +1,17 @@
 #include "worker/trainer/probe_inputs.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "base/files.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "data/safetensors.h"
+#include "data/tokenizer.h"
 #include "model/weights.h"
 #include "worker/trainer/hugging_face_config.h"
 
@@ -37,7 +42,7 @@ absl::Status ReadOptimiser(const json& object, const std::string& path, domain::
   return absl::OkStatus();
 }
 
-absl::Status CheckRange(const std::string& path, const char* name, const torch::Tensor& values_BT, std::int64_t vocab_size,
+absl::Status CheckRange(const std::string& path, std::string_view name, const torch::Tensor& values_BT, std::int64_t vocab_size,
                         bool may_be_ignored) {
   const torch::Tensor ignored = values_BT.eq(-100).logical_and(torch::scalar_tensor(may_be_ignored));
   const torch::Tensor bad = values_BT.lt(0).logical_or(values_BT.ge(vocab_size)).logical_and(ignored.logical_not());
@@ -54,19 +59,49 @@ torch::Tensor ShiftedLabels(const torch::Tensor& tokens_BT) {
   return labels_BT;
 }
 
-absl::StatusOr<ProbeTokens> ReadText(const std::string& path, const domain::ModelConfig& model) {
-  if (model.vocab_size < 256 || model.vocab_size > 257) {
-    return Wrong(path, StrCat("text is read as bytes, but the model's vocabulary has ", model.vocab_size,
-                              " tokens; give tokens instead"));
+// The folder of the weights or of the config, if it keeps a tokeniser as Hugging Face's folders do; else empty.
+std::string FolderWithTokenizer(const ProbeOptions& options) {
+  namespace fs = std::filesystem;
+  for (const fs::path given : {options.weights, options.config}) {
+    const fs::path folder = fs::is_directory(given) ? given : given.parent_path();
+    const auto holds = [&](const char* name) { return fs::exists(folder / name); };
+    if (holds("tokenizer.json") || (holds("vocab.json") && holds("merges.txt"))) return folder.empty() ? "." : folder.string();
   }
+  return "";
+}
+
+absl::StatusOr<std::unique_ptr<data::Tokenizer>> TextTokenizer(const ProbeOptions& options, std::int64_t vocab_size) {
+  std::string name = options.tokenizer.empty() ? FolderWithTokenizer(options) : options.tokenizer;
+  if (name.empty()) {
+    if (vocab_size != 256 && vocab_size != 257) {
+      return Wrong(options.text, StrCat("no tokeniser lies beside the weights, and bytes do not fit a vocabulary of ", vocab_size,
+                                        " tokens; name one with --tokenizer"));
+    }
+    name = "bytes";
+  }
+  if (data::IsTrainedTokenizer(name)) return Wrong(options.text, StrCat("a model brings its tokeniser; ", name, " would be trained anew"));
+  return data::OpenTokenizer(name);
+}
+
+absl::StatusOr<ProbeTokens> ReadText(const ProbeOptions& options, const domain::ModelConfig& model) {
+  const std::string& path = options.text;
+  ENTRAIN_ASSIGN_OR_RETURN(const auto tokenizer, TextTokenizer(options, model.vocab_size));
   ENTRAIN_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  if (text.size() < 2) return Wrong(path, "holds fewer than 2 bytes");
-  const auto bytes = static_cast<std::int64_t>(text.size());
-  const std::int64_t context = std::min(model.n_positions, bytes);
-  const std::int64_t batch = bytes / context;
+  std::vector<std::uint32_t> tokens;
+  const absl::Status encoded = tokenizer->Encode(text, &tokens);
+  if (!encoded.ok()) return Wrong(path, std::string(encoded.message()));
+  const auto count = static_cast<std::int64_t>(tokens.size());
+  if (count < 2) return Wrong(path, "holds fewer than 2 tokens");
+  const std::int64_t context = std::min(model.n_positions, count);
+  const std::int64_t batch = std::min(count / context, options.max_sequences);
+  if (batch * context < count) {
+    std::fprintf(stderr, "entrain-trainer probe: %s: %lld of %lld tokens are read, %lld sequences of %lld\n", path.c_str(),
+                 static_cast<long long>(batch * context), static_cast<long long>(count), static_cast<long long>(batch),
+                 static_cast<long long>(context));
+  }
   torch::Tensor tokens_BT = at::empty({batch, context}, at::TensorOptions().dtype(torch::kInt64));
-  auto* values = tokens_BT.mutable_data_ptr<std::int64_t>();
-  for (std::int64_t i = 0; i < batch * context; ++i) values[i] = static_cast<unsigned char>(text[static_cast<std::size_t>(i)]);
+  std::copy_n(tokens.begin(), batch * context, tokens_BT.mutable_data_ptr<std::int64_t>());
+  ENTRAIN_RETURN_IF_ERROR(CheckRange(path, StrCat("text as ", tokenizer->description()), tokens_BT, model.vocab_size, false));
   return ProbeTokens{tokens_BT, ShiftedLabels(tokens_BT)};
 }
 
@@ -95,7 +130,7 @@ absl::StatusOr<ProbeConfig> ReadProbeConfig(const std::string& path) {
 }
 
 absl::StatusOr<ProbeTokens> ReadProbeTokens(const ProbeOptions& options, const domain::ModelConfig& model) {
-  if (!options.text.empty()) return ReadText(options.text, model);
+  if (!options.text.empty()) return ReadText(options, model);
   const std::string& path = options.tokens;
   ENTRAIN_ASSIGN_OR_RETURN(const data::SafetensorsFile file, data::SafetensorsFile::Open(path));
   ProbeTokens result;

@@ -53,7 +53,13 @@ void DefineProbe(CLI::App& probe, trainer::ProbeOptions& options) {
   probe.add_option("--config", options.config, "JSON file with the model section, or a Hugging Face config.json")->required();
   probe.add_option("--weights", options.weights, "A safetensors file, or a folder with model.safetensors")->required();
   probe.add_option("--tokens", options.tokens, "A safetensors file with tokens [B,T] and, optionally, labels");
-  probe.add_option("--text", options.text, "Instead of tokens: a text file, read as bytes");
+  probe.add_option("--text", options.text, "Instead of tokens: a text file");
+  probe.add_option("--tokenizer", options.tokenizer,
+                   "Of the text: bytes, a SentencePiece .model, a tokenizer.json, or a folder with vocab.json and merges.txt; default: what lies "
+                   "beside the weights, else bytes");
+  probe.add_option("--max-sequences", options.max_sequences, "Of a longer text the first so many sequences are read")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   probe.add_option("--out", options.out, "The safetensors file to write")->required();
   probe.add_flag("--gradients", options.gradients, "Also write the gradients");
   probe.add_option("--steps", options.steps, "Optimiser steps on the same batch")->check(CLI::NonNegativeNumber);
