@@ -45,6 +45,7 @@ struct Checkpoint {
   std::string path;
   std::int64_t bytes = 0;
   std::string hash;  // of the folder's manifest
+  std::int64_t best_step = 0;  // where the held-out loss had been lowest when this one was written; 0: nothing was evaluated
   friend bool operator==(const Checkpoint&, const Checkpoint&) = default;
 };
 

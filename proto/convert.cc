@@ -127,6 +127,7 @@ v1::Checkpoint ToWire(const domain::Checkpoint& checkpoint) {
   out.set_path(checkpoint.path);
   out.set_bytes(checkpoint.bytes);
   out.set_hash(checkpoint.hash);
+  out.set_best_step(checkpoint.best_step);
   return out;
 }
 
@@ -135,7 +136,9 @@ absl::StatusOr<domain::Checkpoint> FromWire(const v1::Checkpoint& checkpoint) {
   ENTRAIN_RETURN_IF_ERROR(RequireNotNegative(checkpoint.bytes(), "checkpoint.bytes"));
   ENTRAIN_RETURN_IF_ERROR(RequireInnerPath(checkpoint.path(), "checkpoint.path"));
   ENTRAIN_RETURN_IF_ERROR(RequireText(checkpoint.hash(), kMaxIdBytes, "checkpoint.hash"));
-  return domain::Checkpoint{checkpoint.attempt(), checkpoint.step(), checkpoint.path(), checkpoint.bytes(), checkpoint.hash()};
+  ENTRAIN_RETURN_IF_ERROR(RequireNotNegative(checkpoint.best_step(), "checkpoint.best_step"));
+  return domain::Checkpoint{checkpoint.attempt(), checkpoint.step(), checkpoint.path(),
+                            checkpoint.bytes(),   checkpoint.hash(), checkpoint.best_step()};
 }
 
 v1::Verdict ToWire(const domain::Verdict& verdict) {

@@ -96,9 +96,10 @@ void Encode(const domain::Checkpoint& value, v1::Checkpoint* out) {
   out->set_path(value.path);
   out->set_bytes(value.bytes);
   out->set_hash(value.hash);
+  out->set_best_step(value.best_step);
 }
 absl::Status Decode(const v1::Checkpoint& from, domain::Checkpoint* out) {
-  *out = {from.attempt(), from.step(), from.path(), from.bytes(), from.hash()};
+  *out = {from.attempt(), from.step(), from.path(), from.bytes(), from.hash(), from.best_step()};
   return absl::OkStatus();
 }
 

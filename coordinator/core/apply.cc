@@ -17,6 +17,17 @@ void KeepNewest(std::vector<T>* items, std::size_t limit) {
   if (items->size() > limit) items->erase(items->begin(), items->end() - static_cast<std::ptrdiff_t>(limit));
 }
 
+// The newest, and the one that the newest calls the best so far: what `entrain fetch --best` brings must not fall out.
+void KeepNewestAndBest(std::vector<domain::Checkpoint>* checkpoints, std::size_t limit) {
+  if (checkpoints->size() <= limit) return;
+  const auto is_best = [best_step = checkpoints->back().best_step](const auto& checkpoint) { return checkpoint.step == best_step; };
+  const auto newest = checkpoints->end() - static_cast<std::ptrdiff_t>(limit);
+  auto kept = checkpoints->begin();
+  const auto best = std::find_if(std::make_reverse_iterator(newest), checkpoints->rend(), is_best);
+  if (best != checkpoints->rend() && std::none_of(newest, checkpoints->end(), is_best)) *kept++ = *best;
+  checkpoints->erase(kept, newest);
+}
+
 std::shared_ptr<Run> NewRun(const Sweep& sweep, std::int64_t index, std::int64_t generation,
                             std::shared_ptr<const domain::RunSpec> spec, std::uint64_t number, const Stamp& stamp) {
   auto run = std::make_shared<Run>();
@@ -148,7 +159,7 @@ void ApplyBody(State* state, const Stamp& stamp, const domain::RunStarted& fact)
 void ApplyBody(State* state, const Stamp&, const domain::CheckpointRecorded& fact) {
   EditRun(state, fact.run, [&](Run* run) {
     run->checkpoints.push_back(fact.checkpoint);
-    KeepNewest(&run->checkpoints, state->config.max_checkpoints_kept);
+    KeepNewestAndBest(&run->checkpoints, state->config.max_checkpoints_kept);
     run->lost_in_a_row = 0;
   });
 }

@@ -83,11 +83,12 @@ bool IsSuperseded(const domain::Fact& fact, const Later& later, const State& end
   const auto found = run == nullptr ? later.runs.end() : later.runs.find(*run);
   if (found == later.runs.end()) return false;
   const Later::OfRun& after = found->second;
-  if (IsOneOf<domain::CheckpointRecorded>(fact)) {
+  if (const auto* recorded = std::get_if<domain::CheckpointRecorded>(&fact.body)) {
     // It fell out of the bounded list. A waiting run's place in the queue remembers the device of the checkpoint that was newest when
     // it entered, whichever that was.
-    return after.checkpoints >= end.config.max_checkpoints_kept && after.checkpoints > 0 &&
-           end.FindRun(*run)->state != domain::RunState::kQueued;
+    const Run& shown = *end.FindRun(*run);
+    return after.checkpoints > 0 && shown.state != domain::RunState::kQueued &&
+           std::find(shown.checkpoints.begin(), shown.checkpoints.end(), recorded->checkpoint) == shown.checkpoints.end();
   }
   // Its entry fell out of the bounded history and everything else that it set was set again.
   if (after.history < end.config.max_history || !after.reset) return false;

@@ -62,7 +62,7 @@ TEST(ConvertTest, SampleOutOfRangeNamesTheField) {
 TEST(ConvertTest, EvaluationCheckpointAndKeySurvive) {
   const domain::Evaluation evaluation{100, 2.5, 12'800, 77};
   EXPECT_EQ(*FromWire(ToWire(evaluation)), evaluation);
-  const domain::Checkpoint checkpoint{2, 100, "checkpoints/r1/2/step-100", 1234, "abcd"};
+  const domain::Checkpoint checkpoint{2, 100, "checkpoints/r1/2/step-100", 1234, "abcd", 80};
   EXPECT_EQ(*FromWire(ToWire(checkpoint)), checkpoint);
   EXPECT_EQ(*FromWire(ToWire(domain::Checkpoint{})), domain::Checkpoint{});
   const domain::AttemptKey key{RunId("r0123"), 3};

@@ -61,7 +61,7 @@ absl::StatusOr<domain::Checkpoint> PublishWithRetries(artifacts::ArtifactStore* 
     path = store->PublishCheckpoint(key, written.step, local_dir);
   }
   if (!path.ok()) return path.status();
-  domain::Checkpoint checkpoint{key.attempt, written.step, *path, written.bytes, written.hash};
+  domain::Checkpoint checkpoint{key.attempt, written.step, *path, written.bytes, written.hash, written.best_step};
   if (absl::Status kept = journal.AddPublished(checkpoint); !kept.ok()) return kept;
   std::error_code ignored;
   std::filesystem::remove_all(local_dir, ignored);

@@ -1,5 +1,6 @@
 #include "worker/agent/attempt_journal.h"
 
+#include <cctype>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -55,7 +56,7 @@ absl::Status AttemptJournal::AddPublished(const domain::Checkpoint& checkpoint) 
   if (!before.ok() && !absl::IsNotFound(before.status())) return before.status();
   const std::string hash = checkpoint.hash.empty() ? "-" : checkpoint.hash;
   return WriteFileAtomically(path, StrCat(before.ok() ? *before : "", checkpoint.step, " ", checkpoint.bytes, " ", hash, " ",
-                                          checkpoint.path, "\n"));
+                                          checkpoint.best_step, " ", checkpoint.path, "\n"));
 }
 
 std::vector<domain::Checkpoint> AttemptJournal::ReadPublished(AttemptNumber attempt) const {
@@ -65,7 +66,11 @@ std::vector<domain::Checkpoint> AttemptJournal::ReadPublished(AttemptNumber atte
   std::istringstream lines(*text);
   domain::Checkpoint checkpoint;
   checkpoint.attempt = attempt;
-  while (lines >> checkpoint.step >> checkpoint.bytes >> checkpoint.hash && lines.get() == ' ' && std::getline(lines, checkpoint.path)) {
+  while (lines >> checkpoint.step >> checkpoint.bytes >> checkpoint.hash && lines.get() == ' ') {
+    // Older folders lack the best step; a path never begins with a digit.
+    checkpoint.best_step = 0;
+    if (std::isdigit(lines.peek()) != 0 && !(lines >> checkpoint.best_step && lines.get() == ' ')) break;
+    if (!std::getline(lines, checkpoint.path)) break;
     if (checkpoint.hash == "-") checkpoint.hash.clear();
     published.push_back(checkpoint);
   }

@@ -63,6 +63,7 @@ struct CheckpointWritten {
   std::string folder;
   std::int64_t bytes = 0;
   std::string hash;
+  std::int64_t best_step = 0;  // as in domain::Checkpoint
 };
 // The gang is up: every rank joined the collective and the first step is about to run. `resume_step` is where it starts.
 struct GangReady {

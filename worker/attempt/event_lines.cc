@@ -48,6 +48,7 @@ std::string Encode(const CheckpointWritten& written) {
       .Add("folder", written.folder)
       .Add("bytes", written.bytes)
       .Add("hash", written.hash)
+      .Add("best_step", written.best_step)
       .Finish();
 }
 
@@ -90,6 +91,7 @@ absl::StatusOr<AttemptEvent> DecodeCheckpoint(JsonReader& fields) {
       .Get("folder", &written.folder)
       .Get("bytes", &written.bytes)
       .Get("hash", &written.hash);
+  if (fields.Has("best_step")) fields.Get("best_step", &written.best_step);
   ENTRAIN_RETURN_IF_ERROR(fields.status());
   return written;
 }

@@ -24,8 +24,9 @@ void Recorder::StartCheckpoint(CheckpointContent content) {
 }
 
 void Recorder::WriteAndRecord(const CheckpointContent& content) {
-  const absl::StatusOr<attempt::CheckpointWritten> written = WriteCheckpoint(folder_, content);
+  absl::StatusOr<attempt::CheckpointWritten> written = WriteCheckpoint(folder_, content);
   absl::Status status = written.status();
+  if (status.ok()) written->best_step = content.state.best_eval_step;
   if (status.ok()) status = Record(*written);
   if (status.ok()) status = PruneCheckpoints(folder_, keep_checkpoints_, content.state.best_eval_step);
   std::lock_guard<std::mutex> lock(mutex_);

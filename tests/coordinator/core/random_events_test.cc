@@ -163,7 +163,7 @@ class RandomEvents {
   void Checkpoint() {
     const auto [worker, key] = AnyAttempt();
     const auto step = static_cast<std::int64_t>(rng_.Below(100));
-    Note(world_.Do(domain::CheckpointPublished{worker, ++report_, key, {key.attempt, step, StrCat("step-", step), 1, "h"}}));
+    Note(world_.Do(domain::CheckpointPublished{worker, ++report_, key, {key.attempt, step, StrCat("step-", step), 1, "h", static_cast<std::int64_t>(rng_.Below(100))}}));
   }
 
   void Ended() {

@@ -182,7 +182,8 @@ class Scenario {
       effects_ = world_.Do(domain::AttemptEnded{worker, last_report_, key, end});
     } else if (verb == "checkpoint") {
       const std::int64_t step = std::stoll(line.Word(3));
-      effects_ = world_.Do(domain::CheckpointPublished{worker, last_report_, key, {key.attempt, step, StrCat("step-", step), 1, "h"}});
+      const std::int64_t best = line.Number("best", 0);
+      effects_ = world_.Do(domain::CheckpointPublished{worker, last_report_, key, {key.attempt, step, StrCat("step-", step), 1, "h", best}});
     } else {
       Fail(StrCat("unknown command ", verb));
       return;
@@ -273,6 +274,9 @@ class Scenario {
     check("judged", run->fully_judged ? "yes" : "no");
     check("generation", StrCat(run->generation));
     check("checkpoint", StrCat(run->checkpoints.empty() ? 0 : run->checkpoints.back().step));
+    std::string steps;
+    for (const domain::Checkpoint& checkpoint : run->checkpoints) StrAppend(&steps, steps.empty() ? "" : ",", checkpoint.step);
+    check("checkpoints", steps);
     const Wait wait = DescribeWait(world_.state(), run->id);
     check("never", wait.never ? "yes" : "no");
     check("stored_never", run->wait.has_value() && run->wait->never ? "yes" : "no");
@@ -303,6 +307,7 @@ std::vector<std::string> RunScenario(const std::string& script) {
     if (line.words.front() == "config") {
       config.lease_ms = line.Number("lease_ms", config.lease_ms);
       config.backoff_ms = line.Number("backoff_ms", config.backoff_ms);
+      config.max_checkpoints_kept = static_cast<std::size_t>(line.Number("checkpoints_kept", 20));
       config.max_lost_in_a_row = line.Number("max_lost", config.max_lost_in_a_row);
       continue;
     }

@@ -136,11 +136,14 @@ TEST(AttemptJournalTest, PublishedCheckpointsAndDamagedDeliveries) {
   const AttemptJournal journal(root);
   ASSERT_TRUE(journal.WriteLaunch(TestLaunch()).ok());
   EXPECT_EQ(journal.ReadLaunch()->SerializeAsString(), TestLaunch().SerializeAsString());
-  const domain::Checkpoint first{3, 100, "checkpoints/run/3/step-00000100", 12, "abc"};
+  const domain::Checkpoint first{3, 100, "checkpoints/run/3/step-00000100", 12, "abc", 80};
   const domain::Checkpoint second{3, 200, "checkpoints/run/3/a folder", 13, ""};
   ASSERT_TRUE(journal.AddPublished(first).ok());
   ASSERT_TRUE(journal.AddPublished(second).ok());
   EXPECT_THAT(journal.ReadPublished(3), ElementsAre(first, second));
+  // As an older daemon wrote it.
+  ASSERT_TRUE(WriteFileAtomically(root + "/daemon/published", "100 12 abc checkpoints/run/3/step-00000100\n").ok());
+  EXPECT_THAT(journal.ReadPublished(3), ElementsAre(domain::Checkpoint{3, 100, "checkpoints/run/3/step-00000100", 12, "abc", 0}));
   ASSERT_TRUE(WriteFileAtomically(root + "/daemon/delivered", "77 1 5 1").ok());  // cut off
   EXPECT_EQ(journal.ReadDelivery().event_offset, 0u);
 }

@@ -177,9 +177,10 @@ TEST(EventLineTest, EveryKindComesBack) {
   const domain::Evaluation evaluation{40, 1.25, 1000, 5};
   EXPECT_EQ(std::get<domain::Evaluation>(*DecodeEvent(EncodeEvent(evaluation))), evaluation);
   const auto written = std::get<CheckpointWritten>(
-      *DecodeEvent(EncodeEvent(CheckpointWritten{50, "checkpoints/step-00000050", 1 << 30, "abc"})));
+      *DecodeEvent(EncodeEvent(CheckpointWritten{50, "checkpoints/step-00000050", 1 << 30, "abc", 40})));
   EXPECT_EQ(written.step, 50);
   EXPECT_EQ(written.folder, "checkpoints/step-00000050");
+  EXPECT_EQ(written.best_step, 40);
   EXPECT_EQ(written.bytes, 1 << 30);
   EXPECT_EQ(written.hash, "abc");
 }
