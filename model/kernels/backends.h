@@ -7,10 +7,18 @@ namespace entrain::kernels {
 
 // Batched ATen operators in the tensors' own precision; any device, any head width.
 const AttentionBackend& ReferenceBackend();
-// float32 on the CPU, threads over heads, memory linear in T; only where the machine has the instructions.
+// float32 and bfloat16 on the CPU, threads, memory linear in T; only where the machine has the instructions.
 const AttentionBackend& Avx2Backend();
 const AttentionBackend& Avx512Backend();
 // Plain loops in double precision: slow, and simple enough to be checked by reading.
 const AttentionBackend& LoopsBackend();
+
+// What ENTRAIN_CPU_ISA asks for, empty if nothing; an error if this machine cannot do it or the word is unknown.
+std::string_view ForcedCpuPath();
+
+// The parts of a call that every form of the operator shares.
+const AttentionBackend& RequireAttentionBackend(std::string_view name, const AttentionInputs& inputs);
+double AttentionScale(double scale, std::int64_t head_width);
+AttentionOutputs AllocateAttentionOutputs(const AttentionInputs& inputs, torch::Tensor out_BHTD, bool entropy);
 
 }  // namespace entrain::kernels

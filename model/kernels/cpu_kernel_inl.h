@@ -1,371 +1,383 @@
-// The attention kernel for vectors of kLanes floats. Included by one source file per instruction set, after kLanes is defined there;
-// everything is local to that file (cpu_kernel.h says why).
+// The attention kernel for vectors of kLanes floats. Included by one source file per instruction set, after kLanes and kTileRows are
+// defined there; everything is local to that file (cpu_kernel.h says why).
 //
-// A block of query rows is taken at a time. Its scores against all keys lie in scratch, so that softmax, entropy and the means of the
-// backward pass see whole rows, and memory stays linear in the number of tokens. Every product is rows of A times a row-major B, with
-// columns in vector registers: scores and dP take K^T and V^T, transposed once per head.
+// A block of query rows meets one tile of keys after the other; scores, weights and their gradients of a block and a tile lie in scratch
+// that the nearest caches hold. Forward keeps for every row the maximum m of its scores so far, l = sum exp(s - m) and
+// A = sum exp(s - m) (s - m); when the maximum moves to m', A <- exp(m - m') (A + (m - m') l). Without entropy (kEntropy false) A is not
+// compiled.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
 
 #include "model/kernels/cpu_kernel.h"
+#include "model/kernels/cpu_product_inl.h"
+#include "model/kernels/cpu_vector_inl.h"
 
 namespace entrain::kernels {
 namespace {
 
-typedef float Vector __attribute__((vector_size(kLanes * 4)));
-typedef std::int32_t Integers __attribute__((vector_size(kLanes * 4)));
-typedef float Unaligned __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
+constexpr std::int64_t kQueryBlock = 48;             // multiple of kTileRows
+constexpr std::int64_t kKeyTile = 96;                // multiple of kTileRows and kPanel
+constexpr std::int64_t kScoreStride = kKeyTile + 16;  // not a power of two: columns are read too
+static_assert(kQueryBlock % kTileRows == 0 && kKeyTile % kTileRows == 0 && kKeyTile % kPanel == 0);
+static_assert(kScoreStride - kKeyTile >= kLanes);
 
-constexpr std::int64_t kRowBlock = 32;  // query rows whose scores are held
-constexpr int kTileRows = 4;            // rows of one register tile
-constexpr int kTileVectors = 3;         // column vectors of one register tile
-
-inline Vector Load(const float* p) { return *reinterpret_cast<const Unaligned*>(p); }
-inline void Store(float* p, Vector x) { *reinterpret_cast<Unaligned*>(p) = x; }
-inline Vector Spread(float x) { return Vector{} + x; }
-inline std::int64_t Least(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
-inline std::int64_t RoundUp(std::int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
-
-inline float Sum(Vector x) {
-  float sum = 0.0f;
-  for (int lane = 0; lane < kLanes; ++lane) sum += x[lane];
-  return sum;
-}
-inline float Largest(Vector x) {
-  float largest = x[0];
-  for (int lane = 1; lane < kLanes; ++lane) largest = x[lane] > largest ? x[lane] : largest;
-  return largest;
-}
-inline Integers LaneIndex() {
-  Integers index{};
-  for (int lane = 0; lane < kLanes; ++lane) index[lane] = lane;
-  return index;
-}
-
-// e^x for x <= 0, within 2 ulp; exactly 0 where it would not be a normal number; NaN stays NaN.
-inline Vector Exp(Vector x) {
-  constexpr float kSmallest = -87.3f, kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, kept in the low bits
-  const Vector clamped = x < kSmallest ? Spread(kSmallest) : x;
-  const Vector shifted = clamped * 1.44269504f + kRound;
-  const Vector whole = shifted - kRound;
-  const Vector rest = clamped - whole * 0.693359375f - whole * -2.12194440e-4f;
-  Vector sum = Spread(1.9875691500e-4f);
-  sum = sum * rest + 1.3981999507e-3f;
-  sum = sum * rest + 8.3334519073e-3f;
-  sum = sum * rest + 4.1665795894e-2f;
-  sum = sum * rest + 1.6666665459e-1f;
-  sum = sum * rest + 5.0000001201e-1f;
-  sum = sum * (rest * rest) + rest + 1.0f;
-  const Vector scaled = reinterpret_cast<Vector>(reinterpret_cast<Integers>(sum) + (reinterpret_cast<Integers>(shifted) << 23));
-  const Vector result = x < kSmallest ? Vector{} : scaled;
-  return x == x ? result : x;
-}
-
-// How element (row, k) of the left factor is found.
-struct LeftFactor {
-  const float* data;
-  std::int64_t row_stride;
-  std::int64_t k_stride;
-};
-
-// c [kRows, kVectors vectors] = (or +=) a b over k in [k_begin, k_end). Each sum runs over k in order, whatever the tile's shape, so that
-// backward finds the very scores of forward.
-template <int kRows, int kVectors, bool kAdd>
-inline void Tile(LeftFactor a, const float* b, std::int64_t b_stride, float* c, std::int64_t c_stride, std::int64_t k_begin,
-                 std::int64_t k_end) {
-  Vector sums[kRows][kVectors];
-  for (int r = 0; r < kRows; ++r) {
-    for (int n = 0; n < kVectors; ++n) sums[r][n] = kAdd ? Load(c + r * c_stride + n * kLanes) : Vector{};
-  }
-  for (std::int64_t k = k_begin; k < k_end; ++k) {
-    Vector right[kVectors];
-    for (int n = 0; n < kVectors; ++n) right[n] = Load(b + k * b_stride + n * kLanes);
-    for (int r = 0; r < kRows; ++r) {
-      const Vector left = Spread(a.data[r * a.row_stride + k * a.k_stride]);
-      for (int n = 0; n < kVectors; ++n) sums[r][n] += left * right[n];
-    }
-  }
-  for (int r = 0; r < kRows; ++r) {
-    for (int n = 0; n < kVectors; ++n) Store(c + r * c_stride + n * kLanes, sums[r][n]);
-  }
-}
-
-template <int kRows, bool kAdd>
-inline void TileRow(LeftFactor a, const float* b, std::int64_t b_stride, float* c, std::int64_t c_stride, std::int64_t k_begin,
-                    std::int64_t k_end, std::int64_t columns) {
-  std::int64_t n = 0;
-  for (; n + kTileVectors * kLanes <= columns; n += kTileVectors * kLanes) {
-    Tile<kRows, kTileVectors, kAdd>(a, b + n, b_stride, c + n, c_stride, k_begin, k_end);
-  }
-  if (n + 2 * kLanes <= columns) {
-    Tile<kRows, 2, kAdd>(a, b + n, b_stride, c + n, c_stride, k_begin, k_end);
-    n += 2 * kLanes;
-  }
-  if (n < columns) Tile<kRows, 1, kAdd>(a, b + n, b_stride, c + n, c_stride, k_begin, k_end);
-}
-
-// `rows` is 1 to kTileRows; columns is a multiple of kLanes.
-template <bool kAdd>
-inline void Product(std::int64_t rows, LeftFactor a, const float* b, std::int64_t b_stride, float* c, std::int64_t c_stride,
-                    std::int64_t k_begin, std::int64_t k_end, std::int64_t columns) {
-  if (rows == kTileRows) return TileRow<kTileRows, kAdd>(a, b, b_stride, c, c_stride, k_begin, k_end, columns);
-  for (std::int64_t r = 0; r < rows; ++r) {
-    TileRow<1, kAdd>({a.data + r * a.row_stride, 0, a.k_stride}, b, b_stride, c + r * c_stride, 0, k_begin, k_end, columns);
-  }
-}
-
-// Hands out scratch.
+// Hands out scratch in units of 64 bytes.
 struct Arena {
   float* Take(std::int64_t count) {
     float* taken = next;
-    next += count;
+    next += RoundUp(count, 16);
     return taken;
   }
   float* next;
 };
 
-// One head's sizes, padded to whole vectors.
+// One head's sizes.
 struct Shape {
   explicit Shape(const HeadInputs& inputs)
-      : tokens(inputs.tokens), width(inputs.width), padded_tokens(RoundUp(tokens)), padded_width(RoundUp(width)),
-        causal(inputs.causal) {}
+      : tokens(inputs.tokens), width(inputs.width), padded(RoundUp(width, kLanes)), causal(inputs.causal) {}
   // Keys that query i looks at.
   std::int64_t Keys(std::int64_t i) const { return causal ? i + 1 : tokens; }
-  std::int64_t tokens, width, padded_tokens, padded_width;
+  // Rows of x as panels, and a row-major copy.
+  float* Panels(const HeadInputs& inputs, ConstRows x, std::int64_t count, Arena* arena) const {
+    float* out = arena->Take(width * RoundUp(count, kPanel));
+    Typed(inputs.storage, x, 0, [&](const auto* data) { PanelsOf(data, x.stride, count, width, out); });
+    return out;
+  }
+  void Copy(const HeadInputs& inputs, ConstRows x, std::int64_t first, std::int64_t count, float factor, float* out) const {
+    Typed(inputs.storage, x, first, [&](const auto* data) { CopyOf(data, x.stride, count, width, padded, factor, out); });
+  }
+  // The product of `rows` left rows and the panels from key `key` on.
+  RightFactor PanelsFrom(const float* panels, std::int64_t key) const { return {panels + key * width, width * kPanel, kPanel}; }
+  // Row-major numbers as a right factor.
+  RightFactor RowsFrom(const float* x, std::int64_t row) const { return {x + row * padded, kPanel, padded}; }
+
+  std::int64_t tokens, width, padded;
   bool causal;
 };
 
-// factor * x^T as [width, padded_tokens].
-const float* Transposed(const Shape& shape, ConstRows x, float factor, Arena* arena) {
-  float* out = arena->Take(shape.width * shape.padded_tokens);
-  for (std::int64_t t = 0; t < shape.tokens; ++t) {
-    for (std::int64_t c = 0; c < shape.width; ++c) out[c * shape.padded_tokens + t] = factor * x.data[t * x.stride + c];
-  }
-  for (std::int64_t c = 0; c < shape.width; ++c) {
-    for (std::int64_t t = shape.tokens; t < shape.padded_tokens; ++t) out[c * shape.padded_tokens + t] = 0.0f;
-  }
-  return out;
-}
-
-// x itself when its rows are whole vectors, else a padded copy.
-ConstRows WholeVectors(const Shape& shape, ConstRows x, Arena* arena) {
-  if (shape.width == shape.padded_width) return x;
-  float* out = arena->Take(shape.tokens * shape.padded_width);
-  for (std::int64_t t = 0; t < shape.tokens; ++t) {
-    for (std::int64_t c = 0; c < shape.padded_width; ++c) {
-      out[t * shape.padded_width + c] = c < shape.width ? x.data[t * x.stride + c] : 0.0f;
-    }
-  }
-  return {out, shape.padded_width};
-}
-
-// Where a product with whole vectors may be written: the target, or a padded stand-in that CopyBack() brings home.
-struct Target {
-  Target(const Shape& shape, Rows rows, Arena* arena)
-      : home(rows), direct(shape.width == shape.padded_width),
-        written(direct ? rows : Rows{arena->Take(shape.tokens * shape.padded_width), shape.padded_width}) {}
-  void Clear(const Shape& shape) {
-    for (std::int64_t t = 0; t < shape.tokens; ++t) {
-      for (std::int64_t c = 0; c < shape.padded_width; c += kLanes) Store(written.data + t * written.stride + c, Vector{});
-    }
-  }
-  void CopyBack(const Shape& shape) {
-    if (direct) return;
-    for (std::int64_t t = 0; t < shape.tokens; ++t) {
-      for (std::int64_t c = 0; c < shape.width; ++c) home.data[t * home.stride + c] = written.data[t * written.stride + c];
-    }
-  }
-  Rows home;
-  bool direct;
-  Rows written;
+// What a block of queries keeps while it passes over the keys.
+struct BlockState {
+  Vector sum[kQueryBlock];
+  Vector shifted_sum[kQueryBlock];
+  float max[kQueryBlock];
+  Vector lowest;  // of every score so far
+  float highest;
 };
 
-// left [rows begin..end) times right, into block [end-begin, padded_tokens]; columns up to the last key that the tile's rows look at.
-void AgainstKeys(const Shape& shape, ConstRows left, const float* right_transposed, std::int64_t begin, std::int64_t end,
-                 float* block) {
-  for (std::int64_t i = begin; i < end; i += kTileRows) {
-    const std::int64_t rows = Least(kTileRows, end - i);
-    Product<false>(rows, {left.data + i * left.stride, left.stride, 1}, right_transposed, shape.padded_tokens,
-                   block + (i - begin) * shape.padded_tokens, shape.padded_tokens, 0, shape.width,
-                   RoundUp(shape.Keys(i + rows - 1)));
-  }
+// Before the weights of a new tile are added: moves the row to the new maximum.
+template <bool kEntropy>
+void MoveMaximum(BlockState* state, std::int64_t row, float max, float* out, std::int64_t padded) {
+  const Vector step = Above(Spread(state->max[row] - max), kVanished);
+  const Vector shrink = Exp(step);
+  if constexpr (kEntropy) state->shifted_sum[row] = shrink * (state->shifted_sum[row] + step * state->sum[row]);
+  state->sum[row] *= shrink;
+  state->max[row] = max;
+  for (std::int64_t c = 0; c < padded; c += kLanes) Store(out + c, shrink * Load(out + c));
 }
 
-struct RowStatistics {
-  float max, max_abs, sum, shifted_sum;
-};
-
-// Scores of one row -> exp(s - max), zero after its keys up to `padded` columns.
-RowStatistics Exponentiate(float* row, std::int64_t keys, std::int64_t padded) {
+// Scores of one row and one tile -> exp(s - max), zero from `keys` to `filled` columns.
+template <bool kEntropy>
+ENTRAIN_INLINE void ForwardRow(float* row, std::int64_t keys, std::int64_t filled, bool first, BlockState* state, std::int64_t index,
+                               float* out, std::int64_t padded) {
   const std::int64_t whole = keys / kLanes * kLanes;
-  const Integers inside = LaneIndex() < static_cast<std::int32_t>(keys - whole);
-  const float lowest = -__builtin_inff();
-  Vector max = Spread(lowest), max_abs{};
-  const auto measure = [&](Vector s, Vector s_or_zero) {
-    max = s > max ? s : max;
-    const Vector abs = s_or_zero < 0.0f ? -s_or_zero : s_or_zero;
-    max_abs = abs > max_abs ? abs : max_abs;
-  };
-  for (std::int64_t j = 0; j < whole; j += kLanes) measure(Load(row + j), Load(row + j));
+  const Integers inside = Before(keys - whole);
+  Vector max = Spread(-__builtin_inff()), lowest = state->lowest;
+  for (std::int64_t j = 0; j < whole; j += kLanes) {
+    const Vector s = Load(row + j);
+    max = Larger(max, s);
+    lowest = Smaller(lowest, s);
+  }
   if (whole < keys) {
     const Vector s = Load(row + whole);
-    measure(inside ? s : Spread(lowest), inside ? s : Vector{});
+    max = Larger(max, inside ? s : max);
+    lowest = Smaller(lowest, inside ? s : lowest);
   }
-  RowStatistics result{Largest(max), Largest(max_abs), 0.0f, 0.0f};
-  Vector sum{}, shifted_sum{};
-  for (std::int64_t j = 0; j < padded; j += kLanes) {
-    Vector e{};
-    if (j < whole) {
-      const Vector shifted = Load(row + j) - result.max;
-      e = Exp(shifted);
-      sum += e;
-      shifted_sum += e * shifted;
-    } else if (j == whole) {
-      const Vector shifted = inside ? Load(row + j) - result.max : Vector{};
-      e = inside ? Exp(shifted) : Vector{};
-      sum += e;
-      shifted_sum += e * shifted;
-    }
+  state->lowest = lowest;
+  const float tile_max = Largest(max);
+  if (first) {
+    state->max[index] = tile_max;
+  } else if (tile_max > state->max[index]) {
+    MoveMaximum<kEntropy>(state, index, tile_max, out, padded);
+  }
+  const Vector origin = Spread(state->max[index]);
+  Vector sum = first ? Vector{} : state->sum[index], shifted_sum = first ? Vector{} : state->shifted_sum[index];
+  for (std::int64_t j = 0; j < whole; j += kLanes) {
+    const Vector shifted = Above(Load(row + j) - origin, kVanished);
+    const Vector e = Exp(shifted);
+    sum += e;
+    if constexpr (kEntropy) shifted_sum += e * shifted;
     Store(row + j, e);
   }
-  result.sum = Sum(sum);
-  result.shifted_sum = Sum(shifted_sum);
-  return result;
+  if (whole < keys) {
+    const Vector shifted = Above(inside ? Load(row + whole) - origin : Spread(kVanished), kVanished);
+    const Vector e = Exp(shifted);
+    sum += e;
+    if constexpr (kEntropy) shifted_sum += e * shifted;
+    Store(row + whole, e);
+  }
+  for (std::int64_t j = RoundUp(keys, kLanes); j < filled; j += kLanes) Store(row + j, Vector{});
+  state->sum[index] = sum;
+  if constexpr (kEntropy) state->shifted_sum[index] = shifted_sum;
 }
 
-// One row of the forward pass after its scores; the output row is divided by the sum once it is there.
-void FinishForwardRow(const HeadOutputs& outputs, std::int64_t i, const RowStatistics& row, float* max_abs) {
-  const float log_sum = std::log(row.sum);
-  outputs.row_max[i] = row.max;
-  outputs.log_sum[i] = log_sum;
-  const float entropy = log_sum - row.shifted_sum / row.sum;
-  outputs.entropy[i] = entropy < 0.0f ? 0.0f : entropy;
-  if (row.max_abs > *max_abs) *max_abs = row.max_abs;
-  // Comparisons lose a NaN; the sum of the row has kept it.
-  if (row.sum != row.sum) *max_abs = row.sum;
+// The numbers of a block's rows once they have seen all their keys.
+template <bool kEntropy>
+void FinishForward(const Shape& shape, const HeadInputs& inputs, const HeadOutputs& outputs, QueryRange block, BlockState* state,
+                   const float* out, float* max_abs) {
+  for (std::int64_t i = block.begin; i < block.end; ++i) {
+    const std::int64_t r = i - block.begin;
+    const float sum = Sum(state->sum[r]), log_sum = std::log(sum);
+    outputs.row_max[i] = state->max[r];
+    outputs.log_sum[i] = log_sum;
+    if constexpr (kEntropy) {
+      const float entropy = log_sum - Sum(state->shifted_sum[r]) / sum;
+      outputs.entropy[i] = entropy < 0.0f ? 0.0f : entropy;
+    }
+    if (state->max[r] > *max_abs) *max_abs = state->max[r];
+    // Comparisons lose a NaN; the sum of the row has kept it.
+    if (sum != sum) *max_abs = sum;
+    Typed(inputs.storage, outputs.out, i, [&](auto* row) { StoreRow(out + r * shape.padded, shape.width, 1.0f / sum, row); });
+  }
 }
 
-void Forward(const HeadInputs& inputs, const HeadOutputs& outputs, float* scratch) {
+// Queries of a block that look at keys from `key` on start here, in whole register tiles.
+ENTRAIN_INLINE std::int64_t FirstGroup(const Shape& shape, QueryRange block, std::int64_t key) {
+  return shape.causal && key > block.begin ? (key - block.begin) / kTileRows * kTileRows + block.begin : block.begin;
+}
+
+template <bool kEntropy>
+void ForwardRange(const HeadInputs& inputs, QueryRange queries, const HeadOutputs& outputs, float* scratch) {
   const Shape shape(inputs);
   Arena arena{scratch};
-  const float* k_transposed = Transposed(shape, inputs.k, inputs.scale, &arena);
-  const ConstRows v = WholeVectors(shape, inputs.v, &arena);
-  Target out(shape, outputs.out, &arena);
-  float* block = arena.Take(kRowBlock * shape.padded_tokens);
+  const std::int64_t all_keys = shape.Keys(queries.end - 1);
+  const float* k_panels = shape.Panels(inputs, inputs.k, all_keys, &arena);
+  float* v = arena.Take(all_keys * shape.padded);
+  shape.Copy(inputs, inputs.v, 0, all_keys, 1.0f, v);
+  float* q = arena.Take(kQueryBlock * shape.padded);
+  float* out = arena.Take(kQueryBlock * shape.padded);
+  float* scores = arena.Take(kTileRows * kScoreStride);
+  BlockState state;
+  state.lowest = Vector{};
   float max_abs = 0.0f;
-  for (std::int64_t begin = 0; begin < shape.tokens; begin += kRowBlock) {
-    const std::int64_t end = Least(begin + kRowBlock, shape.tokens);
-    AgainstKeys(shape, inputs.q, k_transposed, begin, end, block);
-    for (std::int64_t i = begin; i < end; i += kTileRows) {
-      const std::int64_t rows = Least(kTileRows, end - i), keys = shape.Keys(i + rows - 1);
-      float* weights = block + (i - begin) * shape.padded_tokens;
-      float sums[kTileRows];
-      for (std::int64_t r = 0; r < rows; ++r) {
-        const RowStatistics row = Exponentiate(weights + r * shape.padded_tokens, shape.Keys(i + r), RoundUp(keys));
-        FinishForwardRow(outputs, i + r, row, &max_abs);
-        sums[r] = row.sum;
-      }
-      float* out_rows = out.written.data + i * out.written.stride;
-      Product<false>(rows, {weights, shape.padded_tokens, 1}, v.data, v.stride, out_rows, out.written.stride, 0, keys,
-                     shape.padded_width);
-      for (std::int64_t r = 0; r < rows; ++r) {
-        float* out_row = out_rows + r * out.written.stride;
-        for (std::int64_t c = 0; c < shape.padded_width; c += kLanes) Store(out_row + c, Load(out_row + c) / sums[r]);
+  for (QueryRange block{queries.begin, 0}; block.begin < queries.end; block.begin = block.end) {
+    block.end = Least(block.begin + kQueryBlock, queries.end);
+    shape.Copy(inputs, inputs.q, block.begin, block.end - block.begin, inputs.scale, q);
+    const std::int64_t block_keys = shape.Keys(block.end - 1);
+    for (std::int64_t tile = 0; tile < block_keys; tile += kKeyTile) {
+      for (std::int64_t i = FirstGroup(shape, block, tile); i < block.end; i += kTileRows) {
+        const std::int64_t rows = Least(kTileRows, block.end - i), r = i - block.begin;
+        const std::int64_t keys = Least(shape.Keys(i + rows - 1) - tile, kKeyTile), filled = RoundUp(keys, kLanes);
+        Product<false>(rows, {q + r * shape.padded, shape.padded, 1}, shape.PanelsFrom(k_panels, tile), scores, kScoreStride,
+                       shape.width, filled);
+        float* out_rows = out + r * shape.padded;
+        for (std::int64_t n = 0; n < rows; ++n) {
+          ForwardRow<kEntropy>(scores + n * kScoreStride, Least(Most(shape.Keys(i + n) - tile, 0), kKeyTile), filled, tile == 0, &state,
+                               r + n, out_rows + n * shape.padded, shape.padded);
+        }
+        const LeftFactor weights{scores, kScoreStride, 1};
+        if (tile == 0) {
+          Product<false>(rows, weights, shape.RowsFrom(v, tile), out_rows, shape.padded, keys, shape.padded);
+        } else {
+          Product<true>(rows, weights, shape.RowsFrom(v, tile), out_rows, shape.padded, keys, shape.padded);
+        }
       }
     }
+    FinishForward<kEntropy>(shape, inputs, outputs, block, &state, out, &max_abs);
   }
-  out.CopyBack(shape);
+  const float lowest = -Largest(-state.lowest);
+  if (-lowest > max_abs) max_abs = -lowest;
   *outputs.max_abs_score = max_abs;
 }
 
-// Scores and dP of one row -> weights p and scale * dS, zero after its keys up to `padded` columns. The mean over the row is taken from
-// the numbers it is subtracted from, so that it cancels exactly where one weight is 1.
-void BackwardRow(float* scores, float* d_weights, std::int64_t keys, std::int64_t padded, float max, float log_sum, float g,
-                 float scale) {
+void Forward(const HeadInputs& inputs, QueryRange queries, const HeadOutputs& outputs, float* scratch) {
+  if (outputs.entropy != nullptr) return ForwardRange<true>(inputs, queries, outputs, scratch);
+  ForwardRange<false>(inputs, queries, outputs, scratch);
+}
+
+// One row of a block in the backward pass.
+struct BackwardRowState {
+  float max, log_sum, d_entropy, mean;
+};
+
+// Scores and dP of one row and one tile -> weights p and dS, zero from `keys` to `filled` columns.
+template <bool kEntropy>
+ENTRAIN_INLINE void BackwardRow(float* scores, float* d_weights, std::int64_t keys, std::int64_t filled, const BackwardRowState& row) {
   const std::int64_t whole = keys / kLanes * kLanes;
-  const Integers inside = LaneIndex() < static_cast<std::int32_t>(keys - whole);
-  Vector mean_sum{};
-  for (std::int64_t j = 0; j < padded; j += kLanes) {
-    Vector p{}, d{};
-    if (j < whole) {
-      const Vector log_p = Load(scores + j) - max - log_sum;
-      p = Exp(log_p);
-      d = Load(d_weights + j) - g * log_p;
-      mean_sum += p * d;
-    } else if (j == whole) {
-      const Vector log_p = inside ? Load(scores + j) - max - log_sum : Vector{};
-      p = inside ? Exp(log_p) : Vector{};
-      d = inside ? Load(d_weights + j) - g * log_p : Vector{};
-      mean_sum += p * d;
-    }
+  const Integers inside = Before(keys - whole);
+  const Vector max = Spread(row.max), log_sum = Spread(row.log_sum), mean = Spread(row.mean), g = Spread(row.d_entropy);
+  const auto differentiate = [&](std::int64_t j, Vector shifted) {
+    const Vector log_p = Above(shifted, kVanished);
+    const Vector p = Exp(log_p);
+    Vector d = Load(d_weights + j) - mean;
+    if constexpr (kEntropy) d -= g * log_p;
     Store(scores + j, p);
-    Store(d_weights + j, d);
+    return p * d;
+  };
+  for (std::int64_t j = 0; j < whole; j += kLanes) Store(d_weights + j, differentiate(j, Load(scores + j) - max - log_sum));
+  if (whole < keys) {
+    const Vector d = differentiate(whole, inside ? Load(scores + whole) - max - log_sum : Spread(kVanished));
+    Store(d_weights + whole, inside ? d : Vector{});
   }
-  const float mean = Sum(mean_sum);
-  for (std::int64_t j = 0; j < padded; j += kLanes) {
-    Store(d_weights + j, scale * (Load(scores + j) * (Load(d_weights + j) - mean)));
-  }
-}
-
-// c[keys,width] += block^T right: what a block of query rows adds to dK (with dS and q) or to dV (with p and dO).
-void AddToKeys(const Shape& shape, const float* block, ConstRows right, std::int64_t begin, std::int64_t end, Rows c) {
-  const std::int64_t keys = shape.Keys(end - 1);
-  for (std::int64_t j = 0; j < keys; j += kTileRows) {
-    const std::int64_t rows = Least(kTileRows, keys - j);
-    // Earlier queries do not look at these keys. Their columns of the block may hold anything beyond the last tile's padding.
-    const std::int64_t first = shape.causal && j > begin ? (j - begin) / kTileRows * kTileRows : 0;
-    Product<true>(rows, {block + j, 1, shape.padded_tokens}, right.data + begin * right.stride, right.stride,
-                  c.data + j * c.stride, c.stride, first, end - begin, shape.padded_width);
+  for (std::int64_t j = RoundUp(keys, kLanes); j < filled; j += kLanes) {
+    Store(scores + j, Vector{});
+    Store(d_weights + j, Vector{});
   }
 }
 
-void Backward(const HeadInputs& inputs, const HeadGradients& gradients, float* scratch) {
-  const Shape shape(inputs);
-  const bool through_out = gradients.d_out.data != nullptr;
-  Arena arena{scratch};
-  const float* k_transposed = Transposed(shape, inputs.k, inputs.scale, &arena);
-  const float* v_transposed = through_out ? Transposed(shape, inputs.v, 1.0f, &arena) : nullptr;
-  const ConstRows q = WholeVectors(shape, inputs.q, &arena), k = WholeVectors(shape, inputs.k, &arena);
-  const ConstRows d_out = through_out ? WholeVectors(shape, gradients.d_out, &arena) : ConstRows{};
-  Target dq(shape, gradients.dq, &arena), dk(shape, gradients.dk, &arena), dv(shape, gradients.dv, &arena);
-  dk.Clear(shape);
-  dv.Clear(shape);
-  float* weights = arena.Take(kRowBlock * shape.padded_tokens);
-  float* d_scores = arena.Take(kRowBlock * shape.padded_tokens);
-  for (std::int64_t begin = 0; begin < shape.tokens; begin += kRowBlock) {
-    const std::int64_t end = Least(begin + kRowBlock, shape.tokens);
-    AgainstKeys(shape, inputs.q, k_transposed, begin, end, weights);
-    if (through_out) {
-      AgainstKeys(shape, gradients.d_out, v_transposed, begin, end, d_scores);
-    } else {
-      for (std::int64_t n = 0; n < (end - begin) * shape.padded_tokens; n += kLanes) Store(d_scores + n, Vector{});
-    }
-    for (std::int64_t i = begin; i < end; i += kTileRows) {
-      const std::int64_t rows = Least(kTileRows, end - i), keys = shape.Keys(i + rows - 1);
-      float* tile = d_scores + (i - begin) * shape.padded_tokens;
-      for (std::int64_t r = 0; r < rows; ++r) {
-        const std::int64_t row = (i - begin + r) * shape.padded_tokens;
-        const float g = gradients.d_entropy != nullptr ? gradients.d_entropy[i + r] : 0.0f;
-        BackwardRow(weights + row, d_scores + row, shape.Keys(i + r), RoundUp(keys), gradients.row_max[i + r],
-                    gradients.log_sum[i + r], g, inputs.scale);
+// D = dO O of every row of the block. Summed in the order in which Product sums dP, with the same fused operation: in a row with one
+// weight of 1, whose output is that key's v, the two cancel exactly. Rows go together since each sum waits for itself.
+void OutputProducts(const Shape& shape, std::int64_t count, const float* d_out, const float* out, float* products) {
+  for (std::int64_t first = 0; first < count; first += kTileRows) {
+    float sums[kTileRows] = {};
+    for (std::int64_t c = 0; c < shape.width; ++c) {
+#pragma GCC unroll 16
+      for (int r = 0; r < kTileRows; ++r) {
+        const std::int64_t at = (first + r) * shape.padded + c;
+        sums[r] = __builtin_fmaf(d_out[at], out[at], sums[r]);
       }
-      Product<false>(rows, {tile, shape.padded_tokens, 1}, k.data, k.stride, dq.written.data + i * dq.written.stride,
-                     dq.written.stride, 0, keys, shape.padded_width);
     }
-    AddToKeys(shape, d_scores, q, begin, end, dk.written);
-    if (through_out) AddToKeys(shape, weights, d_out, begin, end, dv.written);
+    for (int r = 0; r < kTileRows; ++r) products[first + r] = sums[r];
   }
-  dq.CopyBack(shape);
-  dk.CopyBack(shape);
-  dv.CopyBack(shape);
 }
 
-// The most that Backward takes: two transposes, three padded copies, three stand-ins, two blocks.
-std::int64_t ScratchFloats(std::int64_t tokens, std::int64_t width) {
-  return 2 * width * RoundUp(tokens) + 6 * tokens * RoundUp(width) + 2 * kRowBlock * RoundUp(tokens);
+// What the rows of a block subtract: their statistics and D + g H.
+template <bool kEntropy>
+void RowMeans(const Shape& shape, const HeadGradients& gradients, QueryRange block, const float* d_out, const float* out,
+              BackwardRowState* rows) {
+  float products[kQueryBlock] = {};
+  if (d_out != nullptr) OutputProducts(shape, block.end - block.begin, d_out, out, products);
+  for (std::int64_t i = block.begin; i < block.end; ++i) {
+    BackwardRowState& row = rows[i - block.begin];
+    row = {gradients.row_max[i], gradients.log_sum[i], 0.0f, products[i - block.begin]};
+    if constexpr (kEntropy) {
+      row.d_entropy = gradients.d_entropy[i];
+      row.mean += gradients.d_entropy[i] * gradients.entropy[i];
+    }
+  }
 }
+
+// Everything that the loops of the backward pass share.
+struct BackwardWork {
+  BackwardWork(const Shape& shape, const HeadInputs& inputs, const HeadGradients& gradients, std::int64_t all_keys, float* scratch)
+      : arena{scratch}, k_panels(shape.Panels(inputs, inputs.k, all_keys, &arena)),
+        v_panels(gradients.d_out.data != nullptr ? shape.Panels(inputs, inputs.v, all_keys, &arena) : nullptr),
+        k(arena.Take(all_keys * shape.padded)), q(arena.Take(kQueryBlock * shape.padded)),
+        d_out(v_panels != nullptr ? arena.Take(kQueryBlock * shape.padded) : nullptr), out(arena.Take(kQueryBlock * shape.padded)),
+        dq(arena.Take(kQueryBlock * shape.padded)), weights(arena.Take(kQueryBlock * kScoreStride)),
+        d_scores(arena.Take(kQueryBlock * kScoreStride)) {
+    shape.Copy(inputs, inputs.k, 0, all_keys, 1.0f, k);
+  }
+  Arena arena;
+  const float *k_panels, *v_panels;
+  float *k, *q, *d_out, *out, *dq, *weights, *d_scores;
+  BackwardRowState rows[kQueryBlock];
+};
+
+// Weights, dS and dQ of the block's queries against one tile of keys.
+template <bool kEntropy>
+void QueriesAgainstTile(const Shape& shape, QueryRange block, std::int64_t tile, BackwardWork* work) {
+  for (std::int64_t i = FirstGroup(shape, block, tile); i < block.end; i += kTileRows) {
+    const std::int64_t rows = Least(kTileRows, block.end - i), r = i - block.begin;
+    const std::int64_t keys = Least(shape.Keys(i + rows - 1) - tile, kKeyTile), columns = RoundUp(keys, kLanes);
+    float *weights = work->weights + r * kScoreStride, *d_scores = work->d_scores + r * kScoreStride;
+    Product<false>(rows, {work->q + r * shape.padded, shape.padded, 1}, shape.PanelsFrom(work->k_panels, tile), weights, kScoreStride,
+                   shape.width, columns);
+    if (work->d_out != nullptr) {
+      Product<false>(rows, {work->d_out + r * shape.padded, shape.padded, 1}, shape.PanelsFrom(work->v_panels, tile), d_scores,
+                     kScoreStride, shape.width, columns);
+    } else {
+      for (std::int64_t n = 0; n < rows * kScoreStride; ++n) d_scores[n] = 0.0f;
+    }
+    // dK and dV read whole register tiles of keys, which may end behind the last key of these rows.
+    const std::int64_t filled = Least(RoundUp(keys + kTileRows, kLanes), kKeyTile);
+    for (std::int64_t n = 0; n < rows; ++n) {
+      BackwardRow<kEntropy>(weights + n * kScoreStride, d_scores + n * kScoreStride,
+                            Least(Most(shape.Keys(i + n) - tile, 0), kKeyTile), filled, work->rows[r + n]);
+    }
+    Product<true>(rows, {d_scores, kScoreStride, 1}, shape.RowsFrom(work->k, tile), work->dq + r * shape.padded, shape.padded, keys,
+                  shape.padded);
+  }
+}
+
+// part[keys of the tile] (+)= block^T right.
+template <bool kAdd>
+void AddToKeys(const Shape& shape, QueryRange block, std::int64_t tile, std::int64_t keys, const float* scores, const float* right,
+               float* part) {
+  for (std::int64_t j = 0; j < keys; j += kTileRows) {
+    const std::int64_t first = FirstGroup(shape, block, tile + j) - block.begin;
+    Product<kAdd>(Least(kTileRows, keys - j), {scores + first * kScoreStride + j, 1, kScoreStride}, shape.RowsFrom(right, first),
+                  part + (tile + j) * shape.padded, shape.padded, block.end - block.begin - first, shape.padded);
+  }
+}
+
+template <bool kEntropy>
+void BackwardRange(const HeadInputs& inputs, QueryRange queries, const HeadGradients& gradients, float* scratch) {
+  const Shape shape(inputs);
+  const std::int64_t all_keys = shape.Keys(queries.end - 1), count_floats = all_keys * shape.padded;
+  BackwardWork work(shape, inputs, gradients, all_keys, scratch);
+  for (std::int64_t n = 0; n < count_floats; n += kLanes) Store(gradients.dk_part + n, Vector{});
+  for (std::int64_t n = 0; n < count_floats; n += kLanes) Store(gradients.dv_part + n, Vector{});
+  for (QueryRange block{queries.begin, 0}; block.begin < queries.end; block.begin = block.end) {
+    block.end = Least(block.begin + kQueryBlock, queries.end);
+    const std::int64_t count = block.end - block.begin;
+    shape.Copy(inputs, inputs.q, block.begin, count, inputs.scale, work.q);
+    if (work.d_out != nullptr) {
+      shape.Copy(inputs, gradients.d_out, block.begin, count, 1.0f, work.d_out);
+      shape.Copy(inputs, gradients.out, block.begin, count, 1.0f, work.out);
+    }
+    RowMeans<kEntropy>(shape, gradients, block, work.d_out, work.out, work.rows);
+    for (std::int64_t n = 0; n < count * shape.padded; n += kLanes) Store(work.dq + n, Vector{});
+    const std::int64_t block_keys = shape.Keys(block.end - 1);
+    for (std::int64_t tile = 0; tile < block_keys; tile += kKeyTile) {
+      const std::int64_t keys = Least(block_keys - tile, kKeyTile);
+      QueriesAgainstTile<kEntropy>(shape, block, tile, &work);
+      AddToKeys<true>(shape, block, tile, keys, work.d_scores, work.q, gradients.dk_part);
+      if (work.d_out != nullptr) AddToKeys<true>(shape, block, tile, keys, work.weights, work.d_out, gradients.dv_part);
+    }
+    for (std::int64_t i = block.begin; i < block.end; ++i) {
+      const float* row = work.dq + (i - block.begin) * shape.padded;
+      Typed(inputs.storage, gradients.dq, i, [&](auto* out) { StoreRow(row, shape.width, inputs.scale, out); });
+    }
+  }
+}
+
+void Backward(const HeadInputs& inputs, QueryRange queries, const HeadGradients& gradients, float* scratch) {
+  if (gradients.d_entropy != nullptr) return BackwardRange<true>(inputs, queries, gradients, scratch);
+  BackwardRange<false>(inputs, queries, gradients, scratch);
+}
+
+void AddParts(const float* part, std::int64_t part_floats, const std::int64_t* part_keys, std::int64_t parts,
+              const HeadInputs& inputs, Rows rows) {
+  const Shape shape(inputs);
+  alignas(64) float sum[kLanes * 64];
+  for (std::int64_t t = 0; t < inputs.tokens; ++t) {
+    const float* first = part + t * shape.padded;
+    const float* row = first;
+    if (parts > 1) {
+      for (std::int64_t c = 0; c < shape.padded; c += kLanes) {
+        Vector total{};
+        for (std::int64_t n = 0; n < parts; ++n) {
+          if (t < part_keys[n]) total += Load(first + n * part_floats + c);
+        }
+        Store(sum + c, total);
+      }
+      row = sum;
+    }
+    Typed(inputs.storage, rows, t, [&](auto* out) { StoreRow(row, shape.width, 1.0f, out); });
+  }
+}
+
+std::int64_t PaddedWidth(std::int64_t width) { return RoundUp(width, kLanes); }
+
+// The most that Backward takes: two sets of panels, a copy, four blocks of rows, two of scores, each rounded up.
+std::int64_t ScratchFloats(std::int64_t tokens, std::int64_t width) {
+  const std::int64_t padded = PaddedWidth(width);
+  return 2 * width * RoundUp(tokens, kPanel) + tokens * padded + 4 * kQueryBlock * padded + 2 * kQueryBlock * kScoreStride + 160;
+}
+
+constexpr CpuKernel kKernel{PaddedWidth, ScratchFloats, Forward, Backward, AddParts};
 
 }  // namespace
 }  // namespace entrain::kernels

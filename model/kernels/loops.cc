@@ -83,7 +83,7 @@ void ForwardLoops(const AttentionInputs& inputs, AttentionOutputs& outputs) {
     }
   }
   outputs.out_BHTD.copy_(out);
-  outputs.entropy_BHT.copy_(entropy);
+  if (outputs.entropy_BHT.defined()) outputs.entropy_BHT.copy_(entropy);
   outputs.row_max_BHT.copy_(row_max);
   outputs.log_sum_BHT.copy_(log_sum);
   outputs.max_abs_score_BH.copy_(max_abs);

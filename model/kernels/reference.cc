@@ -20,12 +20,14 @@ Tensor CausalMask(const Tensor& like, std::int64_t tokens) {
   return cached;
 }
 
-// Contiguous [B*H,T,D], multiplied by factor.
+// Contiguous [B*H,T,D] of StatisticsType, multiplied by factor.
 Tensor Flatten(const Tensor& x_BHTD, double factor) {
   const auto sizes = x_BHTD.sizes();
-  Tensor flat = at::empty(sizes, x_BHTD.options());
-  if (factor == 1.0) {
+  const auto type = StatisticsType(x_BHTD.scalar_type());
+  Tensor flat = at::empty(sizes, x_BHTD.options().dtype(type));
+  if (factor == 1.0 || type != x_BHTD.scalar_type()) {
     flat.copy_(x_BHTD);
+    if (factor != 1.0) flat.mul_(factor);
   } else {
     at::mul_out(flat, x_BHTD, at::scalar_tensor(factor, x_BHTD.options()));
   }
@@ -48,11 +50,11 @@ void ForwardReference(const AttentionInputs& inputs, AttentionOutputs& outputs) 
   const Tensor sum = weights.sum(2, true);
   weights.div_(sum);
   const Tensor log_sum = sum.log();
-  const Tensor mean_shifted = shifted.mul_(weights).sum(2, true);
   outputs.out_BHTD.copy_(at::bmm(weights, v).view(inputs.v_BHTD.sizes()));
   outputs.row_max_BHT.copy_(row_max.view({batch, heads, tokens}));
   outputs.log_sum_BHT.copy_(log_sum.view({batch, heads, tokens}));
-  outputs.entropy_BHT.copy_((log_sum - mean_shifted).view({batch, heads, tokens}));
+  if (!outputs.entropy_BHT.defined()) return;
+  outputs.entropy_BHT.copy_((log_sum - shifted.mul_(weights).sum(2, true)).view({batch, heads, tokens}));
 }
 
 void BackwardReference(const AttentionInputs& inputs, const AttentionOutputs& outputs,
@@ -83,12 +85,12 @@ void BackwardReference(const AttentionInputs& inputs, const AttentionOutputs& ou
     d_weights.addcmul_(log_weights, column(output_gradients.d_entropy_BHT), -1.0);
   }
   const Tensor d_scores = at::_softmax_backward_data(d_weights, weights, -1, weights.scalar_type());
-  at::mul_out(gradients.dq_BHTD, at::bmm(d_scores, k).view(sizes), at::scalar_tensor(inputs.scale, k.options()));
+  gradients.dq_BHTD.copy_(at::bmm(d_scores, k).mul_(inputs.scale).view(sizes));
   gradients.dk_BHTD.copy_(at::bmm(d_scores.transpose(1, 2), q).view(sizes));
 }
 
 bool SupportsReference(const AttentionInputs& inputs) {
-  return inputs.q_BHTD.scalar_type() == torch::kFloat32 || inputs.q_BHTD.scalar_type() == torch::kFloat64;
+  return inputs.q_BHTD.is_floating_point();
 }
 
 }  // namespace
