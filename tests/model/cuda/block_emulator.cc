@@ -35,6 +35,7 @@ struct Exchange {
   const void* row;
   std::uint32_t* out;
   float (*to_float)(std::uint32_t);
+  std::string* failure;
 };
 
 const Exchange& At(void** operands, int lane) { return *static_cast<Exchange*>(operands[lane]); }
@@ -58,6 +59,13 @@ void ShuffleAll(void** operands, int members) {
 // transposed: rows 2 (l % 4) and the next of column l / 4.
 template <bool kTransposed>
 void LoadAll(void** operands, int members) {
+  for (int matrix = 0; matrix < 4; ++matrix) {
+    unsigned int banks = 0;
+    for (int row = 0; row < 8; ++row) {
+      banks |= 1u << (reinterpret_cast<std::uintptr_t>(At(operands, 8 * matrix + row).row) / 16 % 8);
+    }
+    if (banks != 0xff) *At(operands, 0).failure = "the eight rows of a matrix share banks";
+  }
   for (int lane = 0; lane < members; ++lane) {
     for (int matrix = 0; matrix < 4; ++matrix) {
       std::uint16_t pair[2];
@@ -259,13 +267,14 @@ void EmulatedThread::LoadMatrices(std::uint32_t (&r)[4], const void* row, bool t
   Exchange exchange{};
   exchange.row = row;
   exchange.out = r;
+  exchange.failure = &block_->failure_;
   block_->Meet(block_->warps_[static_cast<std::size_t>(warp())].get(), lane(), &exchange,
                transposed ? &kLoadTransposedKind : &kLoadKind, transposed ? LoadAll<true> : LoadAll<false>);
 }
 
 void EmulatedThread::MultiplyFragments(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1,
                                        float (*to_float)(std::uint32_t)) const {
-  Exchange exchange{{a[0], a[1], a[2], a[3], b0, b1}, c, nullptr, nullptr, to_float};
+  Exchange exchange{{a[0], a[1], a[2], a[3], b0, b1}, c, nullptr, nullptr, to_float, nullptr};
   block_->Meet(block_->warps_[static_cast<std::size_t>(warp())].get(), lane(), &exchange, &kMmaKind, MultiplyAll);
 }
 

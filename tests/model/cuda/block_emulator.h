@@ -5,6 +5,7 @@
 //   - an asynchronous copy fills its destination with NaN when it starts and lands only in the wait that demands it, so that a tile read
 //     too early, or loaded while somebody still reads it, shows;
 //   - the order in which threads run is chosen (forwards, backwards): a missing barrier gives different results;
+//   - ldmatrix must find the eight rows of a matrix in different banks;
 //   - lanes of a warp that meet in different instructions, and threads that wait for others which have ended, end the run with an error.
 #pragma once
 
