@@ -10,6 +10,11 @@ const AttentionBackend& ReferenceBackend();
 // float32 and bfloat16 on the CPU, threads, memory linear in T; only where the machine has the instructions.
 const AttentionBackend& Avx2Backend();
 const AttentionBackend& Avx512Backend();
+#ifdef ENTRAIN_CUDA
+// bfloat16 and float16 on tensor cores, float32 without; heads of up to 128 columns, sm_80 and newer, memory linear in T. What it launches
+// can be captured in a CUDA graph.
+const AttentionBackend& CudaBackend();
+#endif
 // Plain loops in double precision: slow, and simple enough to be checked by reading.
 const AttentionBackend& LoopsBackend();
 

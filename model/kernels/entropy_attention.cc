@@ -81,8 +81,11 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
 }  // namespace
 
 const std::vector<const AttentionBackend*>& AttentionBackends() {
-  static const std::vector<const AttentionBackend*> backends = {&Avx512Backend(), &Avx2Backend(), &ReferenceBackend(),
-                                                                 &LoopsBackend()};
+  static const std::vector<const AttentionBackend*> backends = {
+#ifdef ENTRAIN_CUDA
+      &CudaBackend(),
+#endif
+      &Avx512Backend(), &Avx2Backend(), &ReferenceBackend(), &LoopsBackend()};
   return backends;
 }
 

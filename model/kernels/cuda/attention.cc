@@ -85,12 +85,9 @@ void ForwardCuda(const AttentionInputs& inputs, AttentionOutputs& outputs) {
   // Only bf16 is compiled without entropy; the others measure it for nobody.
   const bool wanted = outputs.entropy_BHT.defined(), measured = wanted || type != cuda::AttentionType::kBf16;
   const Tensor entropy_BHT = wanted || !measured ? outputs.entropy_BHT : at::empty_like(outputs.row_max_BHT);
-  const Tensor max_abs_score_BH = outputs.max_abs_score_BH.defined() || !measured
-                                      ? outputs.max_abs_score_BH
-                                      : at::empty({q.size(0), q.size(1)}, outputs.row_max_BHT.options());
-  if (max_abs_score_BH.defined()) max_abs_score_BH.zero_();
+  outputs.max_abs_score_BH.zero_();
   const cuda::AttentionForwardCall call{ShapeOf(inputs),       HeadsOf(q), HeadsOf(k), HeadsOf(v), HeadsOf(out), FloatsOf(entropy_BHT),
-                                        FloatsOf(outputs.row_max_BHT), FloatsOf(outputs.log_sum_BHT), FloatsOf(max_abs_score_BH)};
+                                        FloatsOf(outputs.row_max_BHT), FloatsOf(outputs.log_sum_BHT), FloatsOf(outputs.max_abs_score_BH)};
   Check(LaunchAttentionForward(type, call, measured, c10::cuda::getCurrentCUDAStream().stream()));
   Deliver(out, &outputs.out_BHTD);
 }

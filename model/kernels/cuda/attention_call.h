@@ -29,9 +29,9 @@ struct StridedHeads {
 struct AttentionForwardCall {
   AttentionShape shape;
   StridedHeads q, k, v, out;
-  float* entropy_BHT;     // nats; with max_abs_score_BH only where the kernel measures entropy
-  float* row_max_BHT;     // scaled scores
-  float* log_sum_BHT;     // nats
+  float* entropy_BHT;       // nats; null where the kernel does not measure it
+  float* row_max_BHT;       // scaled scores
+  float* log_sum_BHT;       // nats
   float* max_abs_score_BH;  // zero before the launch
 };
 

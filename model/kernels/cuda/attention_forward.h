@@ -124,10 +124,8 @@ struct AttentionForward {
             const float t = counted ? (score - now) * c : 0.0f;
             const float weight = counted ? thread.Exp2(t) : 0.0f;
             sum += weight;
-            if (kEntropy) {
-              shifted = fmaf(weight, t, shifted);
-              if (counted) rows->max_abs_score = fmaxf(rows->max_abs_score, fabsf(score));
-            }
+            if (kEntropy) shifted = fmaf(weight, t, shifted);
+            if (counted) rows->max_abs_score = fmaxf(rows->max_abs_score, fabsf(score));
             scores[i][j][2 * half + e] = weight;
           }
         }
@@ -168,16 +166,14 @@ struct AttentionForward {
         call.entropy_BHT[head_first + query] = entropy < 0.0f ? 0.0f : entropy;
       }
     }
-    if (kEntropy) {
-      // NaN wins, so that it is seen.
-      float largest = finite ? rows->max_abs_score * shape.scale : NAN;
-      ENTRAIN_UNROLL
-      for (int mask = 16; mask > 0; mask /= 2) {
-        const float other = thread.ShuffleXor(largest, mask);
-        largest = largest != largest || other <= largest ? largest : other;
-      }
-      if (thread.lane() == 0) thread.AtomicMaxNonNegative(&call.max_abs_score_BH[place.batch * shape.heads + place.head], largest);
+    // NaN wins, so that it is seen.
+    float largest = finite ? rows->max_abs_score * shape.scale : NAN;
+    ENTRAIN_UNROLL
+    for (int mask = 16; mask > 0; mask /= 2) {
+      const float other = thread.ShuffleXor(largest, mask);
+      largest = largest != largest || other <= largest ? largest : other;
     }
+    if (thread.lane() == 0) thread.AtomicMaxNonNegative(&call.max_abs_score_BH[place.batch * shape.heads + place.head], largest);
     StoreRows<Math, kTiles, kWidth>(thread, q_tile, own_row, rows->out, factor, HeadOf<Element>(call.out, place), first_query, shape);
   }
 };

@@ -162,6 +162,7 @@ TEST(AttentionEmulation, WithoutEntropyTheOutputIsTheSame) {
   const auto with = Emulate<TensorCoreMath<Bf16>, Tiles80<64>, true>(problem, true, ThreadOrder::kForwards);
   const auto without = Emulate<TensorCoreMath<Bf16>, Tiles80<64>, false>(problem, true, ThreadOrder::kForwards);
   EXPECT_TRUE(with.out.equal(without.out));
+  EXPECT_TRUE(with.max_abs.equal(without.max_abs));
   EXPECT_TRUE(with.dq.equal(without.dq));
   EXPECT_TRUE(with.dk.equal(without.dk));
   EXPECT_TRUE(with.dv.equal(without.dv));
