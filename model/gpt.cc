@@ -1,12 +1,13 @@
 #include "model/gpt.h"
 
+#include <map>
 #include <utility>
 
 #include "base/check.h"
 #include "base/strings.h"
+#include "model/gpt_impl.h"
 #include "model/initialisation.h"
 #include "model/kernels/entropy_attention.h"
-#include "model/linear.h"
 #include "model/regulariser.h"
 
 namespace entrain::model {
@@ -23,28 +24,6 @@ using domain::Reparam;
 using domain::Temperature;
 using torch::Tensor;
 
-struct LayerNorm {
-  Tensor gain, shift;
-};
-
-struct Layer {
-  LayerConfig config;
-  LayerNorm norm_1, norm_2;
-  Linear attention_in, attention_out;
-  Linear ffn_in, ffn_out;  // the fused form has ffn_in only
-  Tensor temperature_HP;
-  Tensor theta_H;
-  Tensor alpha, beta;
-  Tensor slope;  // of a learnable leaky ReLU
-};
-
-// What one layer's attention leaves behind for the loss and the result.
-struct EntropyTrace {
-  std::vector<Tensor> entropy_BHT;
-  std::vector<Tensor> entropy_eps_BHT;
-  std::vector<Tensor> max_abs_score_BH;
-};
-
 Tensor Filled(at::IntArrayRef shape, double value, torch::Dtype dtype, bool trainable = true) {
   return at::full(shape, value, at::TensorOptions().dtype(dtype)).set_requires_grad(trainable);
 }
@@ -55,45 +34,8 @@ bool IsTarget(const LayerConfig& layer, LinearName name) {
 
 }  // namespace
 
-struct Gpt::Impl {
-  Impl(const ModelConfig& model_config, std::uint64_t model_seed, torch::Dtype model_dtype);
-
-  Layer MakeLayer(std::int64_t index) const;
-  Linear MakeLinear(const LayerConfig& layer, const std::string& name, std::int64_t in, std::vector<ColumnBlock> blocks,
-                    bool bias, std::int64_t frozen_bias_from = -1) const;
-  LayerNorm MakeNorm() const;
-  void NameLayer(std::int64_t index);
-  // A scalar or vector that the config may fix: a parameter if it is trainable, else state.
-  void NameTrainable(const std::string& name, const Tensor& tensor);
-  void NameNorm(const std::string& name, const LayerNorm& norm);
-  void MoveTo(torch::Device device);
-
-  Tensor Normed(const Tensor& x, const LayerNorm& norm) const;
-  Tensor Activated(const Tensor& x, const Layer& layer) const;
-  Tensor Attend(Layer& layer, const Tensor& x, std::int64_t batch, const ForwardOptions& options, EntropyTrace* trace);
-  Tensor FeedForward(Layer& layer, const Tensor& x, const ForwardOptions& options);
-  LinearMode ModeOf(const ForwardOptions& options) const { return {options.training, options.arithmetic.value_or(dtype)}; }
-  Tensor QueryScale(const Layer& layer, std::int64_t context) const;
-  Tensor Thresholds() const;
-  void Measure(const EntropyTrace& trace, std::int64_t context, const ForwardOptions& options, ForwardOutput* output) const;
-
-  bool EntropyNeedsGradient() const {
-    return config.reg == domain::Regulariser::kMean || config.reg == domain::Regulariser::kMeanSeq;
-  }
-
-  ModelConfig config;
-  std::uint64_t seed;
-  torch::Dtype dtype;
-  Tensor token_table_VC, position_table_PC;
-  std::vector<Layer> layers;
-  LayerNorm final_norm;
-  Tensor global_slope;
-  NamedTensors parameters;
-  NamedTensors state;
-};
-
 Gpt::Impl::Impl(const ModelConfig& model_config, std::uint64_t model_seed, torch::Dtype model_dtype)
-    : config(model_config), seed(model_seed), dtype(model_dtype) {
+    : config(model_config), seed(model_seed), dtype(model_dtype), explicit_step(this) {
   const auto table = [&](const std::string& name, std::int64_t rows) {
     Tensor values = SeededNormal({rows, config.n_embd}, config.init_std, seed, name, dtype).set_requires_grad(true);
     parameters.emplace_back(name, values);
@@ -198,7 +140,7 @@ void Gpt::Impl::MoveTo(torch::Device device) {
     for (auto& [name, tensor] : *tensors) tensor.set_data(tensor.detach().to(device));
   }
   for (Layer& layer : layers) {
-    for (Linear* linear : {&layer.attention_in, &layer.attention_out, &layer.ffn_in, &layer.ffn_out}) {
+    for (Linear* linear : layer.Linears()) {
       linear->MoveConstants(device);
     }
   }
@@ -272,15 +214,14 @@ Tensor Gpt::Impl::Thresholds() const {
   return at::stack(rows);
 }
 
-void Gpt::Impl::Measure(const EntropyTrace& trace, std::int64_t context, const ForwardOptions& options,
+void Gpt::Impl::Measure(const EntropyMeasures& measures, std::int64_t context, const ForwardOptions& options,
                         ForwardOutput* output) const {
-  const Tensor entropy_LBHT = at::stack(trace.entropy_BHT);
+  const Tensor& entropy_LBHT = measures.entropy_LBHT;
+  const Tensor& entropy_eps_LBHT = measures.entropy_eps_LBHT;
   const Tensor entropy_LH = entropy_LBHT.mean({1, 3});
   output->entropy_LH = entropy_LH.detach();
-  output->max_abs_score_L = at::stack(trace.max_abs_score_BH).amax({1, 2});
+  output->max_abs_score_L = measures.max_abs_score_LBH.amax({1, 2});
   if (options.keep_query_entropy) output->entropy_LBHT = entropy_LBHT.detach();
-  Tensor entropy_eps_LBHT;
-  if (!trace.entropy_eps_BHT.empty()) entropy_eps_LBHT = at::stack(trace.entropy_eps_BHT);
   if (options.keep_eps_entropy) output->entropy_eps_LBHT = entropy_eps_LBHT.detach();
   if (config.reg == domain::Regulariser::kNone) {
     output->reg = at::zeros({}, entropy_LH.options().requires_grad(false));
@@ -311,9 +252,12 @@ Gpt::~Gpt() = default;
 
 ForwardOutput Gpt::Forward(const Tensor& tokens_BT, const Tensor& labels_BT, const ForwardOptions& options) {
   Impl& model = *impl_;
+  model.backward = options.backward;
+  model.explicit_is_pending = options.backward && labels_BT.defined() && ExplicitStep::Supports(model.config, options);
   const std::int64_t batch = tokens_BT.size(0), context = tokens_BT.size(1);
   TORCH_CHECK(context <= model.config.n_positions, "a sequence of ", context, " tokens, but n_positions is ",
               model.config.n_positions);
+  if (model.explicit_is_pending) return model.explicit_step.Forward(tokens_BT, labels_BT, options);
   Tensor x = (at::embedding(model.token_table_VC, tokens_BT) + model.position_table_PC.narrow(0, 0, context))
                  .view({batch * context, model.config.n_embd});
   EntropyTrace trace;
@@ -325,7 +269,9 @@ ForwardOutput Gpt::Forward(const Tensor& tokens_BT, const Tensor& labels_BT, con
   const torch::Dtype arithmetic = model.ModeOf(options).arithmetic;
   const Tensor logits = at::mm(x.to(arithmetic), model.token_table_VC.to(arithmetic).t()).to(model.dtype);
   ForwardOutput output;
-  model.Measure(trace, context, options, &output);
+  model.Measure({at::stack(trace.entropy_BHT), trace.entropy_eps_BHT.empty() ? Tensor() : at::stack(trace.entropy_eps_BHT),
+                 at::stack(trace.max_abs_score_BH)},
+                context, options, &output);
   if (labels_BT.defined()) {
     output.ce = at::cross_entropy_loss(logits, labels_BT.reshape({-1}));
     const bool regularised = model.config.reg != domain::Regulariser::kNone;
@@ -333,6 +279,32 @@ ForwardOutput Gpt::Forward(const Tensor& tokens_BT, const Tensor& labels_BT, con
   }
   if (options.keep_logits) output.logits_BTV = logits.view({batch, context, model.config.vocab_size});
   return output;
+}
+
+void Gpt::Backward(const ForwardOutput& output) {
+  Impl& model = *impl_;
+  TORCH_CHECK(model.backward.has_value(), "Backward() follows a Forward() that was told so");
+  if (std::exchange(model.explicit_is_pending, false)) return model.explicit_step.Backward();
+  if (!model.backward->accumulate) {
+    for (const auto& [name, parameter] : model.parameters) {
+      if (parameter.grad().defined()) parameter.grad().zero_();
+    }
+  }
+  const double scale = model.backward->loss_scale;
+  (scale == 1.0 ? output.total : output.total * scale).backward();
+}
+
+void Gpt::UseComputeCopies(const NamedTensors& copies) {
+  Impl& model = *impl_;
+  const std::map<std::string, Tensor> by_name(copies.begin(), copies.end());
+  const auto find = [&](const std::string& name) {
+    const auto found = by_name.find(name);
+    return found == by_name.end() ? Tensor() : found->second;
+  };
+  model.token_table_copy_VC = find("transformer.wte.weight");
+  for (Layer& layer : model.layers) {
+    for (Linear* linear : layer.Linears()) linear->UseComputeCopy(find(linear->weight_name()));
+  }
 }
 
 const ModelConfig& Gpt::config() const { return impl_->config; }
@@ -343,7 +315,7 @@ const NamedTensors& Gpt::NamedState() const { return impl_->state; }
 
 void Gpt::Reparametrise() {
   for (Layer& layer : impl_->layers) {
-    for (Linear* linear : {&layer.attention_in, &layer.attention_out, &layer.ffn_in, &layer.ffn_out}) linear->Reparametrise();
+    for (Linear* linear : layer.Linears()) linear->Reparametrise();
   }
 }
 

@@ -16,6 +16,14 @@
 
 namespace entrain::model {
 
+// What Backward() does with gradients that are there already, and with the loss.
+struct BackwardOptions {
+  // Adds to the parameters' .grad instead of overwriting it: every micro-batch of a step but the first.
+  bool accumulate = false;
+  // The gradients are those of total * loss_scale.
+  double loss_scale = 1.0;
+};
+
 struct ForwardOptions {
   // Training mode runs the power iteration of spectral norm and updates its buffers.
   bool training = true;
@@ -33,6 +41,9 @@ struct ForwardOptions {
   // The share of the whole batch that this rank holds (1 / world size); the summed forms are scaled so that averaging gradients over
   // ranks gives the sum over the whole batch.
   double batch_share = 1.0;
+  // Backward() will follow. Where the architecture allows, the pass then leaves out autograd and writes its gradients itself: total has no
+  // graph, and the output matrix's share of its gradient is there when Forward() returns.
+  std::optional<BackwardOptions> backward;
 };
 
 struct ForwardOutput {
@@ -58,6 +69,13 @@ class Gpt : public torch::nn::Module {
   // tokens and labels: int64 [B,T] on the model's device; labels already shifted, -100 is not counted. Labels may be undefined: then total, ce are.
   ForwardOutput Forward(const torch::Tensor& tokens_BT, const torch::Tensor& labels_BT, const ForwardOptions& options);
 
+  // The gradients of the last Forward(), which was given options.backward, in every parameter's .grad. A parameter's post-accumulation hook
+  // runs when its gradient is complete. Nothing is read back to the host.
+  void Backward(const ForwardOutput& output);
+  // Copies of parameters, by name, in the type in which matrices are multiplied; whoever updates the parameters keeps them up to date. The
+  // pass without autograd takes weights from them instead of converting its own.
+  void UseComputeCopies(const std::vector<std::pair<std::string, torch::Tensor>>& copies);
+
   const domain::ModelConfig& config() const;
   // Trainable parameters under their Hugging Face GPT-2 names ("transformer.wte.weight", ...), in a fixed order.
   const std::vector<std::pair<std::string, torch::Tensor>>& NamedParameters() const;
@@ -69,8 +87,9 @@ class Gpt : public torch::nn::Module {
   // Thresholds theta of the regulariser [L,H], or undefined when there are none.
   torch::Tensor Theta() const;
 
+  struct Impl;  // for this room
+
  private:
-  struct Impl;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -1,5 +1,10 @@
 #include "model/linear.h"
 
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include <utility>
+
 #include "model/initialisation.h"
 
 namespace entrain::model {
@@ -92,6 +97,63 @@ Tensor Linear::ApplyOnto(const Tensor& residual, const Tensor& x, const LinearMo
   Tensor sum = at::addmm(residual, x, EffectiveWeight(mode.training));
   if (bias_.defined()) sum.add_(Bias());
   return sum;
+}
+
+Tensor Linear::WeightWithoutGraph(const LinearMode& mode) {
+  if (!gains_.defined() && !u_.defined()) {
+    const bool copied = compute_copy_.defined() && compute_copy_.scalar_type() == mode.arithmetic;
+    return copied ? compute_copy_ : weight_.detach().to(mode.arithmetic);
+  }
+  const torch::AutoGradMode with_graph(true);
+  graphed_weight_ = EffectiveWeight(mode.training);
+  return graphed_weight_.detach().to(mode.arithmetic);
+}
+
+Tensor Linear::BiasWithoutGraph() const {
+  const torch::NoGradGuard no_grad;
+  return bias_.defined() ? Bias().detach() : Tensor();
+}
+
+void Linear::WeightGradient(const Tensor& x, const Tensor& d_y, bool accumulate) {
+  if (!graphed_weight_.defined()) {
+    ProductInto(weight_.grad(), x.t(), d_y, accumulate);
+    return RunGradientHook(weight_);
+  }
+  const Tensor d_weight = at::mm(x.t(), d_y).to(weight_.scalar_type());
+  std::vector<Tensor> leaves = {weight_};
+  if (gains_.defined()) leaves.push_back(gains_);
+  const auto gradients = torch::autograd::grad({std::exchange(graphed_weight_, Tensor())}, leaves, {d_weight});
+  for (std::size_t i = 0; i < leaves.size(); ++i) PutGradient(leaves[i], gradients[i], accumulate);
+}
+
+Tensor Linear::BiasGradient() const { return bias_.defined() ? bias_.grad() : Tensor(); }
+
+void Linear::BiasGradientIsComplete() const {
+  if (!bias_.defined()) return;
+  if (bias_mask_.defined()) bias_.grad().mul_(bias_mask_);
+  RunGradientHook(bias_);
+}
+
+void ProductInto(const Tensor& out, const Tensor& a, const Tensor& b, bool accumulate) {
+  Tensor target = out;
+  if (a.scalar_type() == target.scalar_type()) {
+    accumulate ? target.addmm_(a, b) : at::mm_out(target, a, b);
+  } else if (target.is_cuda() && target.scalar_type() == torch::kFloat32) {
+    accumulate ? at::addmm_out(target, target, a, b, target.scalar_type()) : at::mm_out(target, a, b, target.scalar_type());
+  } else {
+    const Tensor product = at::mm(a, b);
+    accumulate ? target.add_(product) : target.copy_(product);
+  }
+}
+
+void PutGradient(const Tensor& parameter, const Tensor& values, bool accumulate) {
+  accumulate ? parameter.grad().add_(values) : parameter.grad().copy_(values);
+  RunGradientHook(parameter);
+}
+
+void RunGradientHook(const Tensor& parameter) {
+  const auto& hook = torch::autograd::impl::post_acc_grad_hooks(parameter);
+  if (hook != nullptr) (*hook)(parameter);
 }
 
 Tensor Linear::EffectiveWeight(bool training) {

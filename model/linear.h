@@ -46,6 +46,19 @@ class Linear {
   // residual + x W + b, in the residual's type.
   torch::Tensor ApplyOnto(const torch::Tensor& residual, const torch::Tensor& x, const LinearMode& mode);
 
+  // For a pass without autograd. The weight as it multiplies, in mode.arithmetic; a reparametrised one keeps its graph until WeightGradient().
+  torch::Tensor WeightWithoutGraph(const LinearMode& mode);
+  // The bias as it is added, or undefined.
+  torch::Tensor BiasWithoutGraph() const;
+  // From the input x [rows,in] and the gradient d_y [rows,out] of the output: into the gradients of the weight and its gains, or added to
+  // them.
+  void WeightGradient(const torch::Tensor& x, const torch::Tensor& d_y, bool accumulate);
+  // Where the bias's gradient goes: column sums of d_y, after which BiasGradientIsComplete(). Undefined without a bias.
+  torch::Tensor BiasGradient() const;
+  void BiasGradientIsComplete() const;
+  const std::string weight_name() const { return spec_.name + ".weight"; }
+  void UseComputeCopy(torch::Tensor copy) { compute_copy_ = std::move(copy); }
+
   // Gains and spectral vectors anew from the weights as they are now.
   void Reparametrise();
 
@@ -64,11 +77,19 @@ class Linear {
 
   LinearSpec spec_;
   torch::Tensor weight_;
+  torch::Tensor compute_copy_;    // of weight_, in the type of matrix products; may be undefined
+  torch::Tensor graphed_weight_;  // a reparametrised weight between the passes of a step without autograd
   torch::Tensor bias_;
   torch::Tensor bias_mask_;
   torch::Tensor gains_;  // of the normalised columns, in column order
   torch::Tensor u_;      // [normalised blocks,out of a block]
   torch::Tensor v_;      // [normalised blocks,in]
 };
+
+// out = a b, or out += a b, where out may be of a wider type than the factors.
+void ProductInto(const torch::Tensor& out, const torch::Tensor& a, const torch::Tensor& b, bool accumulate);
+// Puts values into the gradient of a parameter, or adds them, and runs its post-accumulation hook.
+void PutGradient(const torch::Tensor& parameter, const torch::Tensor& values, bool accumulate);
+void RunGradientHook(const torch::Tensor& parameter);
 
 }  // namespace entrain::model

@@ -97,8 +97,10 @@ TEST(AdamW, StepsAreThePrintedOnes) {
       (tensor * g[name]).sum().backward();
       squares += 0.25 * g[name].square().sum().item<double>();
     }
-    EXPECT_NEAR(optimizer.ClipGradients(1.0, 0.5), std::sqrt(squares), 1e-12);
-    optimizer.Step(lr);
+    optimizer.SetSchedule(lr, 0.5);
+    optimizer.Update(1.0);
+    optimizer.CountStep();
+    EXPECT_NEAR(optimizer.GradientNorm(), std::sqrt(squares), 1e-12);
     const double clip = std::min(1.0, 1.0 / (std::sqrt(squares) + 1e-6));
     for (const auto& [name, tensor] : parameters) {
       const Tensor gradient = g[name] * (0.5 * clip);
@@ -138,7 +140,9 @@ TEST(AdamW, StateRestoresExactly) {
   const auto gradient_step = [](AdamW& optimizer, std::uint64_t seed) {
     optimizer.flat_gradient().copy_(
         model::SeededNormal(optimizer.flat_gradient().sizes(), 1.0, seed, "g", torch::kFloat64));
-    optimizer.Step(0.01);
+    optimizer.SetSchedule(0.01, 1.0);
+    optimizer.Update(0.0);
+    optimizer.CountStep();
   };
   const auto first = Parameters();
   AdamW whole(first, {});
@@ -155,11 +159,47 @@ TEST(AdamW, StateRestoresExactly) {
   for (std::size_t i = 0; i < first.size(); ++i) EXPECT_TRUE(first[i].second.equal(second[i].second)) << first[i].first;
 }
 
-TEST(AdamW, NonFiniteGradientsAreReportedAndLeftAlone) {
+TEST(AdamW, NonFiniteGradientsAreReportedAndChangeNothing) {
   AdamW optimizer(Parameters(), {});
+  const Tensor before = optimizer.flat_parameters().clone();
+  optimizer.flat_gradient().fill_(1.0);
   optimizer.flat_gradient()[3] = std::nan("");
-  EXPECT_TRUE(std::isnan(optimizer.ClipGradients(1.0)));
-  EXPECT_EQ(optimizer.flat_gradient()[0].item<double>(), 0.0);
+  optimizer.SetSchedule(0.01, 1.0);
+  optimizer.Update(1.0);
+  EXPECT_TRUE(std::isnan(optimizer.GradientNorm()));
+  EXPECT_TRUE(optimizer.flat_parameters().equal(before));
+  for (const auto& [name, tensor] : optimizer.NamedState()) EXPECT_EQ(tensor.abs().sum().item<double>(), 0.0) << name;
+}
+
+// The copies are the parameters rounded, after every update and after a load.
+TEST(AdamW, ComputeCopiesFollowTheParameters) {
+  for (const auto dtype : {torch::kBFloat16, torch::kFloat16}) {
+    AdamW::NamedTensors parameters;
+    for (const auto& [name, tensor] : Parameters()) {
+      parameters.emplace_back(name, tensor.detach().to(torch::kFloat32).set_requires_grad(true));
+    }
+    AdamW optimizer(parameters, {});
+    EXPECT_TRUE(optimizer.compute_copies().empty());
+    optimizer.KeepComputeCopies(dtype);
+    const auto expect_equal = [&] {
+      const std::map<std::string, Tensor> copies(optimizer.compute_copies().begin(), optimizer.compute_copies().end());
+      for (const auto& [name, tensor] : parameters) EXPECT_TRUE(copies.at(name).equal(tensor.detach().to(dtype))) << name;
+    };
+    expect_equal();
+    for (int step = 0; step < 3; ++step) {
+      optimizer.flat_gradient().copy_(model::SeededNormal(optimizer.flat_gradient().sizes(), 1.0, 7, "g", torch::kFloat32));
+      optimizer.SetSchedule(0.01, 1.0);
+      optimizer.Update(1.0);
+      optimizer.CountStep();
+      expect_equal();
+    }
+    {
+      const torch::NoGradGuard no_grad;
+      parameters[0].second.fill_(0.1);
+    }
+    optimizer.RefreshComputeCopies();
+    expect_equal();
+  }
 }
 
 }  // namespace

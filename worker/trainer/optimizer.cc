@@ -1,7 +1,5 @@
 #include "worker/trainer/optimizer.h"
 
-#include <ATen/ops/_fused_adamw.h>
-
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -15,8 +13,7 @@ using torch::Tensor;
 
 // Segments start at multiples of this many elements, so that matrices stay aligned to a cache line.
 constexpr std::int64_t kAlignment = 16;
-constexpr double kClipEpsilon = 1e-6;
-// Squares are summed in single precision over this many elements at most; a float32 sum over a whole model loses digits.
+// The norm is taken over blocks of this many elements (kernels::GradientNorm).
 constexpr std::int64_t kNormBlock = 1024;
 
 bool IsNormGain(std::string_view name) {
@@ -73,6 +70,10 @@ AdamW::AdamW(const NamedTensors& parameters, const AdamWOptions& options) : opti
   gradient_ = at::zeros({total}, tensor_options);
   first_moment_ = at::zeros({total}, tensor_options);
   second_moment_ = at::zeros({total}, tensor_options);
+  kernels_ = &kernels::StepKernelsFor(parameter_);
+  schedule_ = at::zeros({kernels::schedule::kCount}, tensor_options.dtype(torch::kFloat64));
+  clip_ = at::zeros({kernels::clip::kCount}, tensor_options.dtype(torch::kFloat64));
+  host_schedule_ = schedule_.is_cuda() ? at::zeros(schedule_.sizes(), at::TensorOptions().dtype(torch::kFloat64).pinned_memory(true)) : schedule_;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     Tensor& parameter = parameters_[i].second;
     const Tensor view = View(parameter_, segments_[i]).view(parameter.sizes());
@@ -88,29 +89,40 @@ Tensor AdamW::View(const Tensor& flat, const FlatSegment& segment) const {
 
 void AdamW::ZeroGrad() { gradient_.zero_(); }
 
-double AdamW::ClipGradients(double max_norm, double scale) {
-  const Tensor block_norms = at::linalg_vector_norm(gradient_.view({-1, kNormBlock}), 2, {1});
-  const double norm = at::linalg_vector_norm(block_norms.to(torch::kFloat64)).item<double>() * scale;
-  if (!std::isfinite(norm)) return norm;
-  const double clip = max_norm > 0.0 ? std::min(1.0, max_norm / (norm + kClipEpsilon)) : 1.0;
-  if (scale * clip != 1.0) gradient_.mul_(scale * clip);
-  return norm;
+void AdamW::KeepComputeCopies(torch::Dtype dtype) {
+  compute_copies_.clear();
+  copy_ = at::empty(parameter_.sizes(), parameter_.options().dtype(dtype));
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    compute_copies_.emplace_back(segments_[i].name, View(copy_, segments_[i]).view(parameters_[i].second.sizes()));
+  }
+  RefreshComputeCopies();
 }
 
-void AdamW::Step(double lr) {
+void AdamW::RefreshComputeCopies() {
+  if (copy_.defined()) copy_.copy_(parameter_);
+}
+
+void AdamW::SetSchedule(double lr, double scale) {
+  const auto next = static_cast<double>(step_ + 1);
+  double* values = host_schedule_.mutable_data_ptr<double>();
+  values[kernels::schedule::kLearningRate] = lr;
+  values[kernels::schedule::kBiasCorrection1] = 1.0 - std::pow(options_.beta1, next);
+  values[kernels::schedule::kBiasCorrection2] = 1.0 - std::pow(options_.beta2, next);
+  values[kernels::schedule::kGradientScale] = scale;
+  if (schedule_.is_cuda()) schedule_.copy_(host_schedule_, /*non_blocking=*/true);
+}
+
+void AdamW::Update(double max_norm, const Tensor& allowed) {
   const torch::NoGradGuard no_grad;
-  ++step_;
-  StepRange(0, decay_end_, lr, options_.weight_decay);
-  StepRange(decay_end_, parameter_.numel(), lr, 0.0);
+  kernels_->gradient_norm({gradient_, max_norm, schedule_, clip_});
+  if (allowed.defined()) clip_[kernels::clip::kFinite].mul_(allowed);
+  kernels_->adamw({parameter_, gradient_, first_moment_, second_moment_, copy_, decay_end_, options_.beta1, options_.beta2,
+                   options_.eps, options_.weight_decay, schedule_, clip_});
 }
 
-void AdamW::StepRange(std::int64_t begin, std::int64_t end, double lr, double weight_decay) {
-  if (begin == end) return;
-  const auto range = [&](const Tensor& flat) { return std::vector<Tensor>{flat.narrow(0, begin, end - begin)}; };
-  const std::vector<Tensor> step = {at::full({}, static_cast<double>(step_), parameter_.options().dtype(torch::kFloat32))};
-  at::_fused_adamw_(range(parameter_), range(gradient_), range(first_moment_), range(second_moment_), {}, step, lr,
-                    options_.beta1, options_.beta2, weight_decay, options_.eps, /*amsgrad=*/false, /*maximize=*/false);
-}
+void AdamW::CountStep() { ++step_; }
+
+double AdamW::GradientNorm() const { return clip_[kernels::clip::kNorm].item<double>(); }
 
 void AdamW::set_step(std::int64_t step) { step_ = step; }
 

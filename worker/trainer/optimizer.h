@@ -1,7 +1,7 @@
 // AdamW over flat buffers, and the learning-rate schedule.
 //
 // Parameters, gradients and both moments live in four flat buffers of one layout; every parameter's data and .grad are views into
-// them. So an all-reduce takes any range of the gradient buffer as one bucket, the norm is one reduction and a step is two passes. The
+// them. So an all-reduce takes any range of the gradient buffer as one bucket, the norm is one reduction and an update one pass. The
 // layout is: parameters that decay, in reverse order (the order in which backward finishes them), then those that do not.
 #pragma once
 
@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "domain/run_config.h"
+#include "model/kernels/step_kernels.h"
 
 namespace entrain::trainer {
 
@@ -50,16 +51,32 @@ class AdamW {
   AdamW(const NamedTensors& parameters, const AdamWOptions& options);
 
   void ZeroGrad();
-  // Multiplies the gradients by `scale` (averaging over ranks and micro-batches), then by min(1, max_norm / (norm + 1e-6)); max_norm 0
-  // does not clip. Returns the norm after scaling and before clipping; when it is not finite the gradients are left alone.
-  double ClipGradients(double max_norm, double scale = 1.0);
-  void Step(double lr);
+  // Keeps copies of the parameters in this type, rounded anew by every update; for matrix products beside float32 parameters.
+  void KeepComputeCopies(torch::Dtype dtype);
+  // By name, shaped like the parameters; empty without copies.
+  const NamedTensors& compute_copies() const { return compute_copies_; }
+  // After parameters were loaded: the copies follow.
+  void RefreshComputeCopies();
+
+  // One update is these three, in this order. The first two run where the parameters are and read nothing back, so that a GPU may
+  // capture them and replay them; the host writes what changes from step to step before them and counts the step after them.
+  //
+  // `scale` averages the gradients over ranks and micro-batches and takes out the loss scale.
+  void SetSchedule(double lr, double scale);
+  // The norm of the scaled gradients, and from it min(1, max_norm / (norm + 1e-6)); max_norm 0 does not clip. Then AdamW on all parameters,
+  // unless the norm is not finite or `allowed` ([] float64 on the device, if defined) is 0: then nothing changes.
+  void Update(double max_norm, const torch::Tensor& allowed = {});
+  void CountStep();
+  // What Update() found; waits for it on a GPU.
+  double GradientNorm() const;
+  // The same, already or later: a tensor of kernels::clip::kCount numbers on the device.
+  const torch::Tensor& clip_state() const { return clip_; }
 
   const torch::Tensor& flat_gradient() const { return gradient_; }
   const torch::Tensor& flat_parameters() const { return parameter_; }
   // In layout order. Between segments lies padding, which is always 0.
   const std::vector<FlatSegment>& segments() const { return segments_; }
-  // Steps done. For a checkpoint, with NamedState().
+  // Steps counted. For a checkpoint, with NamedState().
   std::int64_t step() const { return step_; }
   void set_step(std::int64_t step);
   // "exp_avg.<parameter>" and "exp_avg_sq.<parameter>", views shaped like the parameter; restore with copy_().
@@ -67,13 +84,16 @@ class AdamW {
 
  private:
   torch::Tensor View(const torch::Tensor& flat, const FlatSegment& segment) const;
-  void StepRange(std::int64_t begin, std::int64_t end, double lr, double weight_decay);
-
   AdamWOptions options_;
   NamedTensors parameters_;  // in layout order
   std::vector<FlatSegment> segments_;
   std::int64_t decay_end_ = 0;  // elements before it decay
   torch::Tensor parameter_, gradient_, first_moment_, second_moment_;
+  torch::Tensor copy_;  // of parameter_, flat; undefined unless wanted
+  NamedTensors compute_copies_;
+  torch::Tensor schedule_, clip_;   // kernels::schedule and kernels::clip, on the device
+  torch::Tensor host_schedule_;     // the same memory on a CPU, pinned beside a GPU
+  const kernels::StepKernels* kernels_ = nullptr;
   std::int64_t step_ = 0;
 };
 

@@ -99,12 +99,15 @@ void AddSteps(model::Gpt& gpt, const ProbeTokens& batch, const ProbeConfig& conf
   AdamW optimizer(gpt.NamedParameters(), AdamWOptions::From(config.train));
   std::vector<double> totals, norms;
   for (std::int64_t step = 0; step < steps; ++step) {
-    optimizer.ZeroGrad();
-    const Tensor total = gpt.Forward(batch.tokens_BT, batch.labels_BT, {}).total;
-    total.backward();
-    totals.push_back(total.item<double>());
-    norms.push_back(optimizer.ClipGradients(config.train.clip));
-    optimizer.Step(config.train.lr);
+    model::ForwardOptions options;
+    options.backward = model::BackwardOptions{};
+    const model::ForwardOutput output = gpt.Forward(batch.tokens_BT, batch.labels_BT, options);
+    gpt.Backward(output);
+    totals.push_back(output.total.item<double>());
+    optimizer.SetSchedule(config.train.lr, 1.0);
+    optimizer.Update(config.train.clip);
+    optimizer.CountStep();
+    norms.push_back(optimizer.GradientNorm());
   }
   for (const auto& [name, tensor] : gpt.NamedParameters()) (*results)["after." + name] = tensor.detach().clone();
   for (const auto& [name, tensor] : gpt.NamedState()) (*results)["buf_after." + name] = tensor.clone();

@@ -58,6 +58,10 @@ absl::Status StepSummary::Finish() {
   return status;
 }
 
+torch::Tensor StepSummary::LossesAreFinite() const {
+  return at::isfinite(values_.narrow(0, 0, wish_begin_)).all().to(torch::kFloat64);
+}
+
 double StepSummary::MeanOfSlots(std::int64_t begin) const {
   const std::int64_t count = world_size_ * accumulation_;
   double sum = 0.0;

@@ -28,6 +28,8 @@ class StepSummary {
   // After the last micro-batch's forward.
   void StartReduction(StopWish wish);
   absl::Status Finish();
+  // [] float64 on the device: 1 if every rank's losses are finite, else 0. After Finish.
+  torch::Tensor LossesAreFinite() const;
 
   // The rest is valid after Finish and equal on every rank.
   double loss() const;  // mean over micro-batches and ranks, in double

@@ -2,14 +2,12 @@
 
 #include <torch/torch.h>
 
-#include <malloc.h>
 #include <sys/stat.h>
 #include <fcntl.h>
 
 #include <chrono>
 #include <cmath>
 #include <memory>
-#include <stdexcept>
 #include <utility>
 
 #include "base/build_id.h"
@@ -19,12 +17,9 @@
 #include "base/strings.h"
 #include "worker/trainer/device.h"
 #include "worker/trainer/evaluator.h"
-#include "worker/trainer/gradient_buckets.h"
-#include "worker/trainer/loss_scale.h"
 #include "worker/trainer/model_state.h"
 #include "worker/trainer/recorder.h"
-#include "worker/trainer/step_summary.h"
-#include "worker/trainer/tensor_reduction.h"
+#include "worker/trainer/training_step.h"
 
 namespace entrain::trainer {
 namespace {
@@ -39,27 +34,6 @@ std::int64_t MillisecondsSince(SteadyClock::time_point begin) {
   return static_cast<std::int64_t>(SecondsSince(begin) * 1000.0);
 }
 
-// The conditions of bit-identical numbers: a fixed number of threads, no choice of algorithm by luck.
-void FixNumerics(std::int64_t threads) {
-  torch::set_num_threads(static_cast<int>(threads));
-  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
-  // That mode would also fill every new tensor, which costs time and changes nothing here.
-  at::globalContext().setDeterministicFillUninitializedMemory(false);
-  // Freed tensors stay with the process: giving pages back and faulting them in again every step costs more than the step's small
-  // operations.
-  ::mallopt(M_MMAP_MAX, 0);
-  ::mallopt(M_TRIM_THRESHOLD, -1);
-}
-
-torch::Dtype ArithmeticOf(domain::Precision precision) {
-  switch (precision) {
-    case domain::Precision::kFp32: return torch::kFloat32;
-    case domain::Precision::kBf16: return torch::kBFloat16;
-    case domain::Precision::kFp16: return torch::kFloat16;
-  }
-  return torch::kFloat32;
-}
-
 class TrainingRun {
  public:
   TrainingRun(const TrainingContext& context, const std::string& device, Batches batches, TrainingProgress* progress);
@@ -72,18 +46,12 @@ class TrainingRun {
   struct StepResult {
     domain::EntropySample sample;
     StopWish wish = StopWish::kNone;
-    bool finite() const { return std::isfinite(sample.loss) && std::isfinite(sample.reg) && std::isfinite(sample.grad_norm); }
+    bool applied = false;
   };
 
   bool is_first() const { return collective_->rank() == 0; }
   const domain::TrainConfig& train() const { return context_.config.train; }
-  model::ForwardOptions TrainingForward() const;
-  torch::Tensor MeanOverRanks(const torch::Tensor& values) const;
-
   absl::StatusOr<StepResult> TrainStep();
-  absl::Status ComputeGradients();
-  // The same until they are finite, each time at half the loss scale; the norm, after averaging.
-  absl::StatusOr<double> ComputeFiniteGradients();
   domain::EntropySample MakeSample(double grad_norm, double lr, double seconds) const;
   absl::Status Report(const StepResult& result);
   absl::Status Evaluate();
@@ -99,12 +67,8 @@ class TrainingRun {
   collective::Collective* collective_;
   Batches batches_;
   TrainingProgress* progress_;
-  model::Gpt model_;
-  AdamW optimizer_;
-  GradientBuckets buckets_;
-  StepSummary summary_;
+  TrainingStep training_;
   Evaluator evaluator_;
-  LossScale loss_scale_;
   Snapshot snapshot_;
   std::unique_ptr<Recorder> recorder_;  // rank 0 only
   std::int64_t step_ = 0;               // complete steps
@@ -121,34 +85,32 @@ TrainingRun::TrainingRun(const TrainingContext& context, const std::string& devi
       collective_(context.collective),
       batches_(std::move(batches)),
       progress_(progress),
-      model_(context.config.model, context.config.train.seed, torch::kFloat32, torch::Device(device)),
-      optimizer_(model_.NamedParameters(), AdamWOptions::From(context.config.train)),
-      buckets_(optimizer_, model_.NamedParameters(), context.collective),
-      summary_(context.config.model.n_layer, context.config.model.n_head, context.config.train.accumulation,
-               torch::Device(device), context.collective),
-      evaluator_(&batches_, context.config.train, ArithmeticOf(context.config.train.precision), context.collective),
-      loss_scale_(context.config.train.precision) {
+      training_(context.config, torch::Device(device), context.collective),
+      evaluator_(&batches_, context.config.train, ArithmeticOf(context.config.train.precision), context.collective) {
   if (is_first()) recorder_ = std::make_unique<Recorder>(context.folder, context.keep_checkpoints);
 }
 
 absl::Status TrainingRun::LoadStart() {
   const attempt::AttemptSpec& spec = context_.spec;
   if (spec.resume_dir.empty()) {
-    return spec.init_dir.empty() ? absl::OkStatus() : InitialiseFrom(spec.init_dir, &model_);
+    if (!spec.init_dir.empty()) ENTRAIN_RETURN_IF_ERROR(InitialiseFrom(spec.init_dir, &training_.model()));
+    training_.ParametersChanged();
+    return absl::OkStatus();
   }
   ENTRAIN_ASSIGN_OR_RETURN(const OpenedCheckpoint checkpoint, OpenCheckpoint(spec.resume_dir));
   if (absl::Status exact = CheckExactResume(checkpoint.state, CurrentState()); !exact.ok()) {
     if (!spec.allow_inexact_resume) return exact;
     Log(LogLevel::kWarning, "inexact resume", {{"why", std::string(exact.message())}});
   }
-  ENTRAIN_RETURN_IF_ERROR(Restore(checkpoint, &model_, &optimizer_));
+  ENTRAIN_RETURN_IF_ERROR(Restore(checkpoint, &training_.model(), &training_.optimizer()));
+  training_.ParametersChanged();
   step_ = checkpoint.state.step;
   tokens_ = checkpoint.state.tokens;
   loss_ = checkpoint.state.loss;
   best_eval_loss_ = checkpoint.state.best_eval_loss;
   best_eval_step_ = checkpoint.state.best_eval_step;
   last_eval_step_ = checkpoint.state.last_eval_step;
-  loss_scale_.Restore(checkpoint.state.loss_scale, checkpoint.state.loss_scale_steps);
+  training_.loss_scale().Restore(checkpoint.state.loss_scale, checkpoint.state.loss_scale_steps);
   *progress_ = {step_, loss_, tokens_};
   return absl::OkStatus();
 }
@@ -160,7 +122,7 @@ absl::StatusOr<TrainingEnd> TrainingRun::Run() {
   while (step_ < train().steps) {
     ENTRAIN_ASSIGN_OR_RETURN(const StepResult result, TrainStep());
     ENTRAIN_RETURN_IF_ERROR(Report(result));
-    if (!result.finite()) return NonFiniteEnd(result.sample);
+    if (!result.applied) return NonFiniteEnd(result.sample);
     const bool last = step_ == train().steps;
     if (last || (train().eval_interval_steps > 0 && step_ % train().eval_interval_steps == 0)) {
       ENTRAIN_RETURN_IF_ERROR(Evaluate());
@@ -178,71 +140,18 @@ absl::StatusOr<TrainingEnd> TrainingRun::Run() {
   return TrainingEnd{domain::EndCause::kCompleted, StrCat("trained ", step_, " steps")};
 }
 
-model::ForwardOptions TrainingRun::TrainingForward() const {
-  model::ForwardOptions options;
-  const int world_size = collective_->world_size();
-  options.batch_share = 1.0 / world_size;
-  options.arithmetic = ArithmeticOf(train().precision);
-  if (world_size > 1) options.mean_over_ranks = [this](const torch::Tensor& values) { return MeanOverRanks(values); };
-  return options;
-}
-
-torch::Tensor TrainingRun::MeanOverRanks(const torch::Tensor& values) const {
-  torch::Tensor mean = values.detach().clone(at::MemoryFormat::Contiguous);
-  const absl::Status status = StartSum(collective_, mean)->Wait();
-  if (!status.ok()) throw std::runtime_error(std::string(status.message()));
-  return mean.div_(static_cast<double>(collective_->world_size()));
-}
-
-absl::Status TrainingRun::ComputeGradients() {
-  summary_.Clear();
-  optimizer_.ZeroGrad();
-  const model::ForwardOptions options = TrainingForward();
-  for (std::int64_t micro = 0; micro < train().accumulation; ++micro) {
-    const Batch batch = batches_.Training(step_ + 1, micro);
-    const model::ForwardOutput output = model_.Forward(batch.tokens_BT, batch.labels_BT, options);
-    summary_.AddMicroBatch(micro, output);
-    if (micro + 1 == train().accumulation) {
-      summary_.StartReduction(context_.stop_wish());
-      buckets_.Arm();
-    }
-    (loss_scale_.value() == 1.0 ? output.total : output.total * loss_scale_.value()).backward();
-  }
-  absl::Status status = buckets_.Finish();
-  status.Update(summary_.Finish());
-  return status;
-}
-
-absl::StatusOr<double> TrainingRun::ComputeFiniteGradients() {
-  const double share = 1.0 / static_cast<double>(collective_->world_size() * train().accumulation);
-  for (;;) {
-    ENTRAIN_RETURN_IF_ERROR(ComputeGradients());
-    const double norm = optimizer_.ClipGradients(train().clip, share / loss_scale_.value());
-    // A loss that is not finite is so at any scale. Loss and norm are the same numbers on every rank, and so is this decision.
-    const bool repairable = !std::isfinite(norm) && std::isfinite(summary_.loss()) && std::isfinite(summary_.reg());
-    if (!repairable || !loss_scale_.Lower()) return norm;
-    Log(LogLevel::kInfo, "gradients overflowed; the step is computed again",
-        {{"step", std::to_string(step_ + 1)}, {"loss_scale", std::to_string(loss_scale_.value())}});
-    Beat();
-  }
-}
-
 absl::StatusOr<TrainingRun::StepResult> TrainingRun::TrainStep() {
   const auto began = SteadyClock::now();
-  ENTRAIN_ASSIGN_OR_RETURN(const double norm, ComputeFiniteGradients());
-  const double lr = LearningRate(train(), step_);
+  const auto batch_of = [this](std::int64_t micro) { return batches_.Training(step_ + 1, micro); };
+  ENTRAIN_ASSIGN_OR_RETURN(const StepOutcome outcome, training_.Run(step_, batch_of, context_.stop_wish(), [this] { Beat(); }));
   ++step_;
   tokens_ += train().batch_size * train().accumulation * train().context;
-  loss_ = summary_.loss();
+  loss_ = training_.summary().loss();
   *progress_ = {step_, loss_, tokens_};
   StepResult result;
-  result.wish = summary_.stop_wish();
-  result.sample = MakeSample(norm, lr, 0.0);
-  // Loss and norm are the same numbers on every rank, and so is this decision.
-  if (result.finite()) {
-    optimizer_.Step(lr);
-    loss_scale_.StepApplied();
-  }
+  result.wish = training_.summary().stop_wish();
+  result.applied = outcome.applied;
+  result.sample = MakeSample(outcome.grad_norm, outcome.lr, 0.0);
   const double step_tokens = static_cast<double>(train().batch_size * train().accumulation * train().context);
   result.sample.tokens_per_second = step_tokens / SecondsSince(began);
   Beat();
@@ -253,15 +162,15 @@ domain::EntropySample TrainingRun::MakeSample(double grad_norm, double lr, doubl
   domain::EntropySample sample;
   sample.step = step_;
   sample.loss = loss_;
-  sample.reg = summary_.reg();
+  sample.reg = training_.summary().reg();
   sample.grad_norm = grad_norm;
   sample.lr = lr;
   sample.tokens = tokens_;
   sample.tokens_per_second = tokens_per_second;
   sample.wall_ms = context_.clock->WallMs();
-  sample.entropy_nats = summary_.entropy_nats();
-  sample.max_abs_score = summary_.max_abs_score();
-  if (const torch::Tensor theta_LH = model_.Theta(); theta_LH.defined()) {
+  sample.entropy_nats = training_.summary().entropy_nats();
+  sample.max_abs_score = training_.summary().max_abs_score();
+  if (const torch::Tensor theta_LH = training_.model().Theta(); theta_LH.defined()) {
     const torch::Tensor flat = theta_LH.detach().to(torch::kCPU, torch::kFloat32).contiguous();
     sample.theta.assign(flat.data_ptr<float>(), flat.data_ptr<float>() + flat.numel());
   }
@@ -278,7 +187,7 @@ absl::Status TrainingRun::Report(const StepResult& result) {
 absl::Status TrainingRun::Evaluate() {
   last_eval_step_ = step_;
   if (!evaluator_.possible()) return absl::OkStatus();
-  ENTRAIN_ASSIGN_OR_RETURN(const HeldOutLoss held_out, evaluator_.Run(&model_, [this] { Beat(); }));
+  ENTRAIN_ASSIGN_OR_RETURN(const HeldOutLoss held_out, evaluator_.Run(&training_.model(), [this] { Beat(); }));
   if (std::isfinite(held_out.loss) && (best_eval_step_ == 0 || held_out.loss < best_eval_loss_)) {
     best_eval_loss_ = held_out.loss;
     best_eval_step_ = step_;
@@ -301,7 +210,7 @@ absl::Status TrainingRun::Checkpoint() {
   const auto began = SteadyClock::now();
   ENTRAIN_RETURN_IF_ERROR(recorder_->WaitForCheckpoint());
   const std::int64_t waited_ms = MillisecondsSince(began);
-  snapshot_.Capture(model_, optimizer_);
+  snapshot_.Capture(training_.model(), training_.optimizer());
   recorder_->StartCheckpoint({CurrentState(), context_.config.model, snapshot_.ModelTensors(), snapshot_.OptimizerTensors()});
   Log(LogLevel::kInfo, "checkpoint started", {{"step", std::to_string(step_)},
                                               {"stall_ms", std::to_string(MillisecondsSince(began))},
@@ -333,8 +242,8 @@ CheckpointState TrainingRun::CurrentState() const {
   state.best_eval_loss = best_eval_loss_;
   state.best_eval_step = best_eval_step_;
   state.last_eval_step = last_eval_step_;
-  state.loss_scale = loss_scale_.value();
-  state.loss_scale_steps = loss_scale_.steps_since_change();
+  state.loss_scale = training_.loss_scale().value();
+  state.loss_scale_steps = training_.loss_scale().steps_since_change();
   state.seed = train().seed;
   state.world_size = collective_->world_size();
   state.threads_per_rank = context_.spec.threads_per_rank;

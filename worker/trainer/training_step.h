@@ -1,0 +1,69 @@
+// One optimiser step of a rank: forward and backward of its micro-batches, the gang's reductions, the update.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <functional>
+
+#include "absl/status/statusor.h"
+#include "domain/run_config.h"
+#include "model/gpt.h"
+#include "worker/collective/collective.h"
+#include "worker/trainer/batches.h"
+#include "worker/trainer/gradient_buckets.h"
+#include "worker/trainer/loss_scale.h"
+#include "worker/trainer/optimizer.h"
+#include "worker/trainer/step_summary.h"
+#include "worker/trainer/training_run.h"
+
+namespace entrain::trainer {
+
+torch::Dtype ArithmeticOf(domain::Precision precision);
+
+// The conditions of bit-identical numbers (a fixed number of threads, no choice of algorithm by luck), and an allocator that keeps its pages.
+void FixNumerics(std::int64_t threads);
+
+struct StepOutcome {
+  double grad_norm = 0.0;  // after averaging, before clipping
+  double lr = 0.0;
+  // Loss, regulariser and norm are finite, and the update was applied. The same on every rank.
+  bool applied = false;
+};
+
+class TrainingStep {
+ public:
+  // Everything passed in must outlive this.
+  TrainingStep(const domain::RunConfig& config, torch::Device device, collective::Collective* collective);
+
+  model::Gpt& model() { return model_; }
+  const model::Gpt& model() const { return model_; }
+  AdamW& optimizer() { return optimizer_; }
+  const AdamW& optimizer() const { return optimizer_; }
+  LossScale& loss_scale() { return loss_scale_; }
+  const LossScale& loss_scale() const { return loss_scale_; }
+  // Of the last step.
+  const StepSummary& summary() const { return summary_; }
+  // After parameters were loaded.
+  void ParametersChanged() { optimizer_.RefreshComputeCopies(); }
+
+  // Optimiser step `step` (0 is the first) on the micro-batches that `batch_of` gives. Gradients that overflow at a loss scale above 1 are
+  // computed again at half of it; `on_retry` is called before.
+  absl::StatusOr<StepOutcome> Run(std::int64_t step, const std::function<Batch(std::int64_t micro)>& batch_of, StopWish wish,
+                                  const std::function<void()>& on_retry);
+
+ private:
+  model::ForwardOptions Forward(std::int64_t micro) const;
+  torch::Tensor MeanOverRanks(const torch::Tensor& values) const;
+  absl::Status ComputeGradients(const std::function<Batch(std::int64_t micro)>& batch_of, StopWish wish);
+
+  const domain::TrainConfig& train_;
+  collective::Collective* collective_;
+  model::Gpt model_;
+  AdamW optimizer_;
+  GradientBuckets buckets_;
+  StepSummary summary_;
+  LossScale loss_scale_;
+};
+
+}  // namespace entrain::trainer
