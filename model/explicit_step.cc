@@ -1,5 +1,7 @@
 #include "model/explicit_step.h"
 
+#include <ATen/record_function.h>
+
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -73,6 +75,8 @@ ForwardOutput ExplicitStep::Forward(const Tensor& tokens_BT, const Tensor& label
   const auto table_options = model.token_table_VC.options();
   const std::int64_t layers = static_cast<std::int64_t>(model.layers.size());
   Sized(&entropy_LBHT_, {layers, batch_, model.config.n_head, tokens_}, table_options);
+  measures_entropy_ = options.measure_entropy || model.config.reg != domain::Regulariser::kNone;
+  if (!measures_entropy_) entropy_LBHT_.zero_();
   Sized(&max_abs_score_LBH_, {layers, batch_, model.config.n_head}, table_options);
 
   tokens_N_ = tokens_BT.reshape({-1}).contiguous();
@@ -223,7 +227,8 @@ void ExplicitStep::ForwardAttention(std::int64_t index, Layer& layer, LayerPass*
   const auto inputs_of = [&](const Tensor& qkv_NQ) {
     const Tensor qkv_BT3HD = qkv_NQ.view({batch_, tokens_, 3, heads, width});
     return kernels::AttentionInputs{third(qkv_BT3HD, 0), third(qkv_BT3HD, 1), third(qkv_BT3HD, 2),
-                                    1.0 / std::sqrt(static_cast<double>(width)), true};
+                                    1.0 / std::sqrt(static_cast<double>(width)), true,
+                                    at::globalContext().deterministicAlgorithms()};
   };
   kernels::AttentionInputs& inputs = pass->attention_inputs;
   inputs = inputs_of(pass->qkv_NQ);
@@ -243,12 +248,13 @@ void ExplicitStep::ForwardAttention(std::int64_t index, Layer& layer, LayerPass*
   Sized(&pass->attention_NC, {rows, heads * width}, inputs.q_BHTD.options());
   kernels::AttentionOutputs& outputs = pass->attention_outputs;
   outputs.out_BHTD = pass->attention_NC.view({batch_, tokens_, heads, width}).transpose(1, 2);
-  outputs.entropy_BHT = entropy_LBHT_.select(0, index);
+  outputs.entropy_BHT = measures_entropy_ ? entropy_LBHT_.select(0, index) : Tensor();
   outputs.row_max_BHT = Sized(&pass->row_max_BHT, {batch_, heads, tokens_}, stream_options);
   outputs.log_sum_BHT = Sized(&pass->log_sum_BHT, {batch_, heads, tokens_}, stream_options);
   outputs.max_abs_score_BH = max_abs_score_LBH_.select(0, index);
   const kernels::AttentionBackend* backend = kernels::FindAttentionBackend("", inputs);
   TORCH_CHECK(backend != nullptr, "no attention back end for ", inputs.q_BHTD.scalar_type());
+  RECORD_FUNCTION("entrain::attention", {});
   backend->forward(inputs, outputs);
 }
 
@@ -263,7 +269,10 @@ Tensor ExplicitStep::BackwardAttention(std::int64_t index, Layer& layer, LayerPa
   kernels::AttentionOutputGradients output_gradients;
   output_gradients.d_out_BHTD = d_out_NC.to(dtype).view({batch_, tokens_, heads, width}).transpose(1, 2);
   if (d_entropy_LBHT_.defined()) output_gradients.d_entropy_BHT = d_entropy_LBHT_.select(0, index);
-  kernels::FindAttentionBackend("", inputs)->backward(inputs, pass->attention_outputs, output_gradients, gradients);
+  {
+    RECORD_FUNCTION("entrain::attention_gradient", {});
+    kernels::FindAttentionBackend("", inputs)->backward(inputs, pass->attention_outputs, output_gradients, gradients);
+  }
   if (pass->query_scale_HT.defined()) {
     const Tensor query_scale_HT = pass->query_scale_HT.detach();
     const Tensor q_BHTD = pass->qkv_NQ.view({batch_, tokens_, 3, heads, width}).select(2, 0).transpose(1, 2);

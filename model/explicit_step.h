@@ -80,6 +80,7 @@ class ExplicitStep {
   const kernels::StepKernels* kernels_ = nullptr;
   LinearMode mode_;
   BackwardOptions backward_;
+  bool measures_entropy_ = true;
   bool slope_is_started_ = false;  // the shared slope's gradient holds a layer's share
   std::int64_t batch_ = 0, tokens_ = 0;
   std::vector<LayerPass> passes_;

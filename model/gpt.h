@@ -30,6 +30,9 @@ struct ForwardOptions {
   // Type in which matrices are multiplied: bfloat16 or float16 beside float32 parameters. The residual stream, norms, attention with its
   // entropies, and the loss stay in the parameters' type. Unset: the parameters' type.
   std::optional<torch::Dtype> arithmetic;
+  // False leaves the entropy out of attention, for measuring what it costs: entropy_LH is 0. Only without a regulariser, and only in the
+  // pass without autograd.
+  bool measure_entropy = true;
   // Keep logits in the result (they are B*T*V numbers).
   bool keep_logits = false;
   // Keep the entropy of every query [L,B,H,T] in the result.

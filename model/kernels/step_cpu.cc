@@ -1,5 +1,6 @@
 // The step's kernels for float32 on the CPU: tensors to pointers, work to threads. A call with any other type goes to the reference.
 #include <ATen/Parallel.h>
+#include <ATen/record_function.h>
 
 #include <algorithm>
 #include <cmath>
@@ -81,6 +82,7 @@ class PartialSums {
 };
 
 void CrossEntropyCpu(const CrossEntropy& call) {
+  RECORD_FUNCTION("entrain::cross_entropy", {});
   const Tensor& logits = call.logits_NV;
   const bool adjacent = logits.scalar_type() == torch::kFloat32 && logits.device().is_cpu() && logits.stride(1) == 1;
   if (!adjacent || !AllFloat({call.loss_N}) || !call.labels_N.is_contiguous()) return ReferenceStepKernels().cross_entropy(call);
@@ -97,6 +99,7 @@ void CrossEntropyCpu(const CrossEntropy& call) {
 }
 
 void ResidualNormCpu(const ResidualNorm& call) {
+  RECORD_FUNCTION("entrain::residual_norm", {});
   if (!AllFloat({call.residual_NC, call.delta_NC, call.bias_C, call.gain_C, call.shift_C, call.sum_NC, call.normed_NC})) {
     return ReferenceStepKernels().residual_norm(call);
   }
@@ -117,6 +120,7 @@ void ResidualNormCpu(const ResidualNorm& call) {
 }
 
 void ResidualNormGradientCpu(const ResidualNormGradient& call) {
+  RECORD_FUNCTION("entrain::residual_norm_gradient", {});
   if (!AllFloat({call.d_normed_NC, call.sum_NC, call.gain_C, call.d_sum_NC, call.d_delta_NC})) {
     return ReferenceStepKernels().residual_norm_gradient(call);
   }
@@ -143,6 +147,7 @@ void ResidualNormGradientCpu(const ResidualNormGradient& call) {
 float SlopeOf(const Tensor& slope) { return slope.defined() ? slope.item<float>() : 0.0f; }
 
 void BiasActivationCpu(const BiasActivation& call) {
+  RECORD_FUNCTION("entrain::bias_activation", {});
   if (!AllFloat({call.x_NF, call.bias_F, call.y_NF})) return ReferenceStepKernels().bias_activation(call);
   const std::int64_t width = call.x_NF.size(1);
   const CpuBiasActivation rows{static_cast<int>(call.kind), width,           Data(call.x_NF),
@@ -152,6 +157,7 @@ void BiasActivationCpu(const BiasActivation& call) {
 }
 
 void BiasActivationGradientCpu(const BiasActivationGradient& call) {
+  RECORD_FUNCTION("entrain::bias_activation_gradient", {});
   if (!AllFloat({call.x_NF, call.bias_F, call.d_y_NF, call.d_x_NF})) return ReferenceStepKernels().bias_activation_gradient(call);
   const std::int64_t width = call.x_NF.size(1);
   const CpuBiasActivationGradient rows{static_cast<int>(call.kind), width,             Data(call.x_NF), Data(call.bias_F),
@@ -165,6 +171,7 @@ void BiasActivationGradientCpu(const BiasActivationGradient& call) {
 }
 
 void ColumnSumCpu(const ColumnSum& call) {
+  RECORD_FUNCTION("entrain::column_sum", {});
   if (!AllFloat({call.out_F}) || call.x_NF.scalar_type() != torch::kFloat32 || call.x_NF.stride(1) != 1) {
     return ReferenceStepKernels().column_sum(call);
   }
@@ -177,6 +184,7 @@ void ColumnSumCpu(const ColumnSum& call) {
 }
 
 void EmbeddingCpu(const Embedding& call) {
+  RECORD_FUNCTION("entrain::embedding", {});
   const std::int64_t width = call.table_VC.size(1), context = call.context;
   const std::int64_t* tokens = call.tokens_N.const_data_ptr<std::int64_t>();
   const float* table = Data(call.table_VC);
@@ -193,6 +201,7 @@ void EmbeddingCpu(const Embedding& call) {
 
 // Threads share out columns, so that every sum runs over the tokens in order.
 void EmbeddingGradientCpu(const EmbeddingGradient& call) {
+  RECORD_FUNCTION("entrain::embedding_gradient", {});
   constexpr std::int64_t kColumns = 16;
   const std::int64_t width = call.d_x_NC.size(1), context = call.context, rows = call.tokens_N.numel();
   const std::int64_t* tokens = call.tokens_N.const_data_ptr<std::int64_t>();
@@ -216,6 +225,7 @@ void EmbeddingGradientCpu(const EmbeddingGradient& call) {
 }
 
 void GradientNormCpu(const GradientNorm& call) {
+  RECORD_FUNCTION("entrain::gradient_norm", {});
   const std::int64_t blocks = call.gradient.numel() / kNormBlockFloats;
   std::vector<double> squares(static_cast<std::size_t>(at::get_num_threads()), 0.0);
   ForParts(blocks, kNormBlockFloats, [&](std::int64_t part, std::int64_t begin, std::int64_t end) {
@@ -232,6 +242,7 @@ void GradientNormCpu(const GradientNorm& call) {
 }
 
 void AdamWCpu(const AdamWUpdate& call) {
+  RECORD_FUNCTION("entrain::adamw", {});
   if (call.parameter_copy.defined() && call.parameter_copy.scalar_type() != torch::kBFloat16) {
     return ReferenceStepKernels().adamw(call);
   }

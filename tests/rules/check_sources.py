@@ -36,7 +36,7 @@ ROOMS = {
     "worker/agent": {"worker/core", "worker/attempt", "worker/launcher", "artifacts", "policy", "proto", "protobuf", "grpc",
                      "metrics", "sweep", "transport", "CLI"},
     "worker/collective": {"nccl", "mpi", "torch", "cuda"},
-    "worker/trainer": {"model", "worker/collective", "data", "sweep", "worker/attempt", "torch", "cuda", "CLI", "nlohmann"},
+    "worker/trainer": {"model", "model/kernels", "worker/collective", "data", "sweep", "worker/attempt", "torch", "cuda", "CLI", "nlohmann"},
     "model": {"model/kernels", "data", "torch"},
     "model/kernels": {"torch", "cuda"},
     "metrics": {"prometheus", "nlohmann"},

@@ -33,8 +33,10 @@ torch::Dtype ArithmeticOf(domain::Precision precision) {
   return torch::kFloat32;
 }
 
-TrainingStep::TrainingStep(const domain::RunConfig& config, torch::Device device, collective::Collective* collective)
+TrainingStep::TrainingStep(const domain::RunConfig& config, torch::Device device, collective::Collective* collective,
+                           const TrainingStepOptions& options)
     : train_(config.train),
+      options_(options),
       collective_(collective),
       model_(config.model, config.train.seed, torch::kFloat32, device),
       optimizer_(model_.NamedParameters(), AdamWOptions::From(config.train)),
@@ -52,6 +54,7 @@ model::ForwardOptions TrainingStep::Forward(std::int64_t micro) const {
   const int world_size = collective_->world_size();
   options.batch_share = 1.0 / world_size;
   options.arithmetic = ArithmeticOf(train_.precision);
+  options.measure_entropy = options_.measure_entropy;
   if (world_size > 1) options.mean_over_ranks = [this](const torch::Tensor& values) { return MeanOverRanks(values); };
   options.backward = model::BackwardOptions{.accumulate = micro > 0, .loss_scale = loss_scale_.value()};
   return options;

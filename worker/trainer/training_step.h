@@ -31,10 +31,16 @@ struct StepOutcome {
   bool applied = false;
 };
 
+struct TrainingStepOptions {
+  // False: ForwardOptions::measure_entropy.
+  bool measure_entropy = true;
+};
+
 class TrainingStep {
  public:
-  // Everything passed in must outlive this.
-  TrainingStep(const domain::RunConfig& config, torch::Device device, collective::Collective* collective);
+  // Config and collective must outlive this.
+  TrainingStep(const domain::RunConfig& config, torch::Device device, collective::Collective* collective,
+               const TrainingStepOptions& options = {});
 
   model::Gpt& model() { return model_; }
   const model::Gpt& model() const { return model_; }
@@ -58,6 +64,7 @@ class TrainingStep {
   absl::Status ComputeGradients(const std::function<Batch(std::int64_t micro)>& batch_of, StopWish wish);
 
   const domain::TrainConfig& train_;
+  TrainingStepOptions options_;
   collective::Collective* collective_;
   model::Gpt model_;
   AdamW optimizer_;
