@@ -46,14 +46,6 @@ absl::Status PlaceFolder(const fs::path& from, const fs::path& to) {
   return SyncPath(to.string());
 }
 
-// fsync of every folder from `path` up to `root`, so that new names survive a power loss.
-absl::Status SyncUpwards(fs::path path, const fs::path& root) {
-  for (;; path = path.parent_path()) {
-    ENTRAIN_RETURN_IF_ERROR(SyncPath(path.string()));
-    if (path == root || path == path.root_path()) return absl::OkStatus();
-  }
-}
-
 bool LiesInside(const fs::path& path, const fs::path& root) {
   const fs::path relative = path.lexically_relative(root);
   return !relative.empty() && *relative.begin() != "..";
@@ -113,7 +105,7 @@ class ArtifactFolder : public ArtifactStore {
     // Another publisher of the same checkpoint may have been first.
     if (error && !fs::exists(target)) return FsStatus(error, "rename", target);
     if (error) fs::remove_all(staging, error);
-    return SyncUpwards(target.parent_path(), root_);
+    return SyncUpwards(target.parent_path().string(), root_);
   }
 
   const std::string root_;
@@ -127,6 +119,21 @@ std::string CheckpointPath(const domain::AttemptKey& key, std::int64_t step) {
   char name[32];
   std::snprintf(name, sizeof(name), "step-%08lld", static_cast<long long>(step));
   return StrCat(kCheckpoints, key.run.value(), "/", key.attempt, "/", std::string_view(name));
+}
+
+std::optional<CheckpointName> ParseCheckpointPath(std::string_view path) {
+  const fs::path parts(path);
+  if (std::distance(parts.begin(), parts.end()) != 4) return std::nullopt;
+  const std::string run = std::next(parts.begin())->string(), attempt = std::next(parts.begin(), 2)->string();
+  const std::string step = parts.filename().string();
+  CheckpointName name{{RunId(run), 0}, 0};
+  constexpr std::size_t kPrefix = 5;  // step-
+  if (step.size() <= kPrefix) return std::nullopt;
+  std::from_chars(attempt.data(), attempt.data() + attempt.size(), name.key.attempt);
+  std::from_chars(step.data() + kPrefix, step.data() + step.size(), name.step);
+  // Whatever was not read to its end comes out differently.
+  if (!CheckInnerPath(path).ok() || CheckpointPath(name.key, name.step) != path) return std::nullopt;
+  return name;
 }
 
 absl::StatusOr<std::int64_t> ArtifactStore::ReadVocabSize(std::string_view hash) const {

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -19,6 +20,12 @@ namespace entrain::artifacts {
 // Paths relative to the root.
 std::string DatasetPath(std::string_view hash);
 std::string CheckpointPath(const domain::AttemptKey& key, std::int64_t step);
+struct CheckpointName {
+  domain::AttemptKey key;
+  std::int64_t step = 0;
+};
+// Of a path that CheckpointPath() made; nothing for any other.
+std::optional<CheckpointName> ParseCheckpointPath(std::string_view path);
 
 // INVALID_ARGUMENT unless `path` is relative, normal (no empty, "." or ".." part) and not empty.
 absl::Status CheckInnerPath(std::string_view path);

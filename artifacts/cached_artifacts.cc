@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "artifacts/incoming_dataset.h"
+#include "artifacts/incoming_folder.h"
 #include "base/files.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
@@ -36,7 +36,7 @@ std::vector<CachedDataset> ListCache(const std::string& dir) {
     std::error_code gone;
     dataset.path = entry->path();
     dataset.used = fs::last_write_time(dataset.path, gone);
-    for (const DatasetFile& file : ListPlainFiles(dataset.path.string()).value_or(std::vector<DatasetFile>())) dataset.bytes += file.bytes;
+    for (const FolderFile& file : ListPlainFiles(dataset.path.string()).value_or(std::vector<FolderFile>())) dataset.bytes += file.bytes;
     found.push_back(std::move(dataset));
   }
   std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.used < b.used; });

@@ -1,4 +1,4 @@
-// Datasets between machines that share no folder, over the coordinator's ArtifactService.
+// Datasets and checkpoints between machines that share no folder, over the coordinator's ArtifactService.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "domain/fleet.h"
 
 namespace grpc {
 class Channel;
@@ -33,5 +34,13 @@ absl::StatusOr<std::int64_t> DatasetBytes(const std::shared_ptr<grpc::Channel>& 
 // Downloads the dataset into `<datasets_dir>/<hash>`. ABORTED while somebody else does.
 absl::Status FetchDataset(const std::shared_ptr<grpc::Channel>& channel, const std::string& hash, const std::string& datasets_dir,
                           const OnTransfer& on_transfer = {});
+
+// Uploads a complete checkpoint folder to CheckpointPath(key, step), whole or not at all, and durable when this returns OK; OK when it is there.
+// FAILED_PRECONDITION when the attempt has a successor.
+absl::Status PushCheckpoint(const std::shared_ptr<grpc::Channel>& channel, const domain::AttemptKey& key, std::int64_t step,
+                            const std::string& dir);
+// Downloads it to the same path under `root`. ABORTED while somebody else does.
+absl::Status FetchCheckpoint(const std::shared_ptr<grpc::Channel>& channel, const domain::AttemptKey& key, std::int64_t step,
+                             const std::string& root);
 
 }  // namespace entrain::artifacts

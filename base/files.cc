@@ -103,6 +103,13 @@ absl::Status SyncPath(const std::string& path) {
   return absl::OkStatus();
 }
 
+absl::Status SyncUpwards(const std::string& path, const std::string& root) {
+  for (std::filesystem::path at = path;; at = at.parent_path()) {
+    const absl::Status synced = SyncPath(at.string());
+    if (!synced.ok() || at == root || at == at.root_path() || at.empty()) return synced;
+  }
+}
+
 absl::Status MakeFolders(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);

@@ -18,6 +18,8 @@ absl::Status WriteFileAtomically(const std::string& path, std::string_view bytes
 
 // fsync of an existing file or folder.
 absl::Status SyncPath(const std::string& path);
+// fsync of every folder from `path` up to `root`, so that new names in them survive a power loss.
+absl::Status SyncUpwards(const std::string& path, const std::string& root);
 
 // mkdir -p.
 absl::Status MakeFolders(const std::string& path);

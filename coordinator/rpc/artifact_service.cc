@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 
-#include "artifacts/incoming_dataset.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/status_macros.h"
@@ -19,14 +19,11 @@ namespace {
 constexpr std::size_t kChunkBytes = 1 << 20;
 constexpr int kMaxAnnouncedFiles = 100'000;
 
-std::string DatasetsDir(const artifacts::ArtifactStore& store) { return store.root() + "/datasets"; }
-
-absl::Status CheckHash(const std::string& hash) {
-  if (artifacts::IsDatasetHash(hash)) return absl::OkStatus();
-  return absl::InvalidArgumentError(StrCat("hash: \"", hash, "\" is no dataset's hash (32 hexadecimal digits)"));
+// A name appears only by rename, so an existing one is complete.
+bool IsComplete(const artifacts::FolderPlace& place) {
+  std::error_code error;
+  return std::filesystem::exists(place.Target(), error);
 }
-
-bool IsComplete(const artifacts::ArtifactStore& store, const std::string& hash) { return store.Resolve(artifacts::DatasetPath(hash)).ok(); }
 
 // A regular file, opened without waiting for the other end of a pipe.
 absl::StatusOr<int> OpenRegular(const std::string& path) {
@@ -40,12 +37,25 @@ absl::StatusOr<int> OpenRegular(const std::string& path) {
 
 }  // namespace
 
-grpc::Status ArtifactService::FindDataset(grpc::ServerContext* /*call*/, const v1::FindDatasetRequest* request,
-                                          v1::FindDatasetResponse* response) {
-  if (const absl::Status status = CheckHash(request->hash()); !status.ok()) return ToGrpc(status);
-  response->set_complete(IsComplete(*store_, request->hash()));
+template <typename Message>
+absl::StatusOr<artifacts::FolderPlace> ArtifactService::PlaceOf(const Message& message) const {
+  if (!message.has_checkpoint()) {
+    absl::StatusOr<artifacts::FolderPlace> place = artifacts::DatasetPlace(store_->root() + "/datasets", message.hash());
+    return place.ok() ? place : absl::InvalidArgumentError(StrCat("hash: ", std::string(place.status().message())));
+  }
+  const v1::CheckpointName& name = message.checkpoint();
+  const domain::AttemptKey key{RunId(name.run_id()), name.attempt()};
+  ENTRAIN_RETURN_IF_ERROR(may_publish_(key));
+  return artifacts::CheckpointPlace(store_->root(), key, name.step());
+}
+
+grpc::Status ArtifactService::FindFolder(grpc::ServerContext* /*call*/, const v1::FindFolderRequest* request,
+                                         v1::FindFolderResponse* response) {
+  const absl::StatusOr<artifacts::FolderPlace> place = PlaceOf(*request);
+  if (!place.ok()) return ToGrpc(place.status());
+  response->set_complete(IsComplete(*place));
   if (response->complete()) return grpc::Status::OK;
-  for (const artifacts::DatasetFile& file : artifacts::ArrivedFiles(DatasetsDir(*store_), request->hash())) {
+  for (const artifacts::FolderFile& file : artifacts::ArrivedFiles(*place)) {
     v1::ArtifactFile* arrived = response->add_arrived();
     arrived->set_name(file.name);
     arrived->set_bytes(file.bytes);
@@ -53,28 +63,28 @@ grpc::Status ArtifactService::FindDataset(grpc::ServerContext* /*call*/, const v
   return grpc::Status::OK;
 }
 
-grpc::Status ArtifactService::PushDataset(grpc::ServerContext* /*call*/, grpc::ServerReader<v1::PushDatasetRequest>* reader,
-                                          v1::PushDatasetResponse* response) {
+grpc::Status ArtifactService::PushFolder(grpc::ServerContext* /*call*/, grpc::ServerReader<v1::PushFolderRequest>* reader,
+                                         v1::PushFolderResponse* response) {
   return ToGrpc(Receive(reader, response));
 }
 
-absl::Status ArtifactService::Receive(grpc::ServerReader<v1::PushDatasetRequest>* reader, v1::PushDatasetResponse* response) const {
-  v1::PushDatasetRequest message;
+absl::Status ArtifactService::Receive(grpc::ServerReader<v1::PushFolderRequest>* reader, v1::PushFolderResponse* response) const {
+  v1::PushFolderRequest message;
   if (!reader->Read(&message) || !message.has_begin()) return absl::InvalidArgumentError("begin must come first");
   const v1::PushBegin begin = message.begin();
-  ENTRAIN_RETURN_IF_ERROR(CheckHash(begin.hash()));
+  ENTRAIN_ASSIGN_OR_RETURN(const artifacts::FolderPlace place, PlaceOf(begin));
   if (begin.files_size() > kMaxAnnouncedFiles) return absl::InvalidArgumentError(StrCat("files: more than ", kMaxAnnouncedFiles));
-  if (IsComplete(*store_, begin.hash())) {
+  if (IsComplete(place)) {
     response->set_was_there(true);
     return absl::OkStatus();
   }
-  std::vector<artifacts::DatasetFile> files;
+  std::vector<artifacts::FolderFile> files;
   for (const v1::ArtifactFile& file : begin.files()) {
     // Without one, what arrived before could not be trusted and nothing could be checked at the end.
     if (!artifacts::IsDatasetHash(file.hash())) return absl::InvalidArgumentError(StrCat("files: ", file.name(), " has no hash"));
     files.push_back({file.name(), file.bytes(), file.hash()});
   }
-  ENTRAIN_ASSIGN_OR_RETURN(const auto incoming, artifacts::IncomingDataset::Open(DatasetsDir(*store_), begin.hash(), std::move(files)));
+  ENTRAIN_ASSIGN_OR_RETURN(const auto incoming, artifacts::IncomingFolder::Open(place, std::move(files)));
   while (reader->Read(&message)) {
     if (!message.has_chunk()) return absl::InvalidArgumentError("only chunks follow begin");
     const v1::FileChunk& chunk = message.chunk();
@@ -86,9 +96,9 @@ absl::Status ArtifactService::Receive(grpc::ServerReader<v1::PushDatasetRequest>
 grpc::Status ArtifactService::ListFiles(grpc::ServerContext* /*call*/, const v1::ListFilesRequest* request, v1::ListFilesResponse* response) {
   const absl::StatusOr<std::string> dir = store_->Resolve(request->path());
   if (!dir.ok()) return ToGrpc(dir.status());
-  const absl::StatusOr<std::vector<artifacts::DatasetFile>> files = artifacts::ListPlainFiles(*dir);
+  const absl::StatusOr<std::vector<artifacts::FolderFile>> files = artifacts::ListPlainFiles(*dir);
   if (!files.ok()) return ToGrpc(files.status());
-  for (const artifacts::DatasetFile& file : *files) {
+  for (const artifacts::FolderFile& file : *files) {
     v1::ArtifactFile* listed = response->add_files();
     listed->set_name(file.name);
     listed->set_bytes(file.bytes);

@@ -1,7 +1,10 @@
-// The artifact root over gRPC: clients push datasets, workers fetch them.
+// The artifact root over gRPC: clients push datasets, workers fetch them and push checkpoints.
 #pragma once
 
+#include <functional>
+
 #include "artifacts/artifact_store.h"
+#include "artifacts/incoming_folder.h"
 #include "entrain/v1/artifact_service.grpc.pb.h"
 
 namespace entrain::rpc {
@@ -9,19 +12,25 @@ namespace entrain::rpc {
 // Thread-safe: it keeps nothing but the store.
 class ArtifactService final : public v1::ArtifactService::Service {
  public:
-  explicit ArtifactService(const artifacts::ArtifactStore* store) : store_(store) {}
+  // Whether an attempt may bring checkpoints.
+  using MayPublish = std::function<absl::Status(const domain::AttemptKey& key)>;
+  ArtifactService(const artifacts::ArtifactStore* store, MayPublish may_publish) : store_(store), may_publish_(std::move(may_publish)) {}
 
-  grpc::Status FindDataset(grpc::ServerContext* call, const v1::FindDatasetRequest* request, v1::FindDatasetResponse* response) override;
-  grpc::Status PushDataset(grpc::ServerContext* call, grpc::ServerReader<v1::PushDatasetRequest>* reader,
-                           v1::PushDatasetResponse* response) override;
+  grpc::Status FindFolder(grpc::ServerContext* call, const v1::FindFolderRequest* request, v1::FindFolderResponse* response) override;
+  grpc::Status PushFolder(grpc::ServerContext* call, grpc::ServerReader<v1::PushFolderRequest>* reader,
+                           v1::PushFolderResponse* response) override;
   grpc::Status ListFiles(grpc::ServerContext* call, const v1::ListFilesRequest* request, v1::ListFilesResponse* response) override;
   grpc::Status ReadFile(grpc::ServerContext* call, const v1::ReadFileRequest* request, grpc::ServerWriter<v1::FileChunk>* writer) override;
 
  private:
-  absl::Status Receive(grpc::ServerReader<v1::PushDatasetRequest>* reader, v1::PushDatasetResponse* response) const;
+  // Of a request or a begin.
+  template <typename Message>
+  absl::StatusOr<artifacts::FolderPlace> PlaceOf(const Message& message) const;
+  absl::Status Receive(grpc::ServerReader<v1::PushFolderRequest>* reader, v1::PushFolderResponse* response) const;
   absl::Status Send(const v1::ReadFileRequest& request, grpc::ServerWriter<v1::FileChunk>* writer) const;
 
   const artifacts::ArtifactStore* const store_;
+  const MayPublish may_publish_;
 };
 
 }  // namespace entrain::rpc

@@ -31,7 +31,21 @@ void SetLimits(grpc::ServerBuilder* builder) {
   builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kFastestClientPingMs);
 }
 
+// A checkpoint counts only from the current attempt, so no other may bring one.
+absl::Status MayPublish(const core::State& state, const domain::AttemptKey& key) {
+  const core::Run* run = state.FindRun(key.run);
+  if (run == nullptr) return absl::NotFoundError(StrCat("checkpoint: there is no run ", key.run.value()));
+  if (run->attempt == key.attempt) return absl::OkStatus();
+  return absl::FailedPreconditionError(StrCat("checkpoint: attempt ", key.attempt, " of run ", key.run.value(), " is not the current one, which is ", run->attempt));
+}
+
 }  // namespace
+
+GrpcServer::GrpcServer(const ServiceContext& context)
+    : sweeps_(context),
+      fleet_(context),
+      artifacts_(context.artifacts,
+                 [published = context.published](const domain::AttemptKey& key) { return MayPublish(*published->Get(), key); }) {}
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const std::string& address, const transport::TlsFiles& tls,
                                                               const ServiceContext& context) {

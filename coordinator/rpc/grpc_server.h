@@ -27,7 +27,7 @@ class GrpcServer {
   void Shutdown(std::int64_t grace_ms);
 
  private:
-  explicit GrpcServer(const ServiceContext& context) : sweeps_(context), fleet_(context), artifacts_(context.artifacts) {}
+  explicit GrpcServer(const ServiceContext& context);
 
   SweepService sweeps_;
   FleetService fleet_;

@@ -70,14 +70,14 @@ void Cluster::StartCoordinator() {
   stub_ = v1::SweepService::NewStub(grpc::CreateChannel(address_, grpc::InsecureChannelCredentials()));
 }
 
-void Cluster::StartWorker(const std::string& name, int slots, const std::string& artifacts) {
+void Cluster::StartWorker(const std::string& name, int slots, bool shares_root) {
   const std::string metrics_file = StrCat(root_, "/", name, ".metrics");
   std::filesystem::remove(metrics_file);
-  workers_[name] = Process::Start(
-      {Program("entrain-worker"), "--coordinator", address_, "--dir", StrCat(root_, "/", name), "--artifacts",
-       artifacts.empty() ? root_ + "/artifacts" : artifacts, "--slots", std::to_string(slots), "--slot-kind", "cpu", "--name", name, "--metrics",
-       "127.0.0.1:0", "--metrics-address-file", metrics_file},
-      StrCat(root_, "/", name, ".log"));
+  std::vector<std::string> command = {Program("entrain-worker"), "--coordinator", address_, "--dir", StrCat(root_, "/", name),
+                                      "--slots", std::to_string(slots), "--slot-kind", "cpu", "--name", name, "--metrics", "127.0.0.1:0",
+                                      "--metrics-address-file", metrics_file};
+  if (shares_root) command.insert(command.end(), {"--artifacts", root_ + "/artifacts"});
+  workers_[name] = Process::Start(command, StrCat(root_, "/", name, ".log"));
   ASSERT_FALSE(AwaitFile(metrics_file).empty()) << LogTail(name + ".log");
 }
 

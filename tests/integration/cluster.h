@@ -20,8 +20,8 @@ class Cluster {
 
   // The first start takes a free port; later ones take the same again, as a restarted service would.
   void StartCoordinator();
-  // Without `artifacts` it shares the coordinator's artifact root.
-  void StartWorker(const std::string& name, int slots, const std::string& artifacts = "");
+  // It shares the coordinator's artifact root, or nothing.
+  void StartWorker(const std::string& name, int slots, bool shares_root = true);
   Process& coordinator() { return coordinator_; }
   Process& worker(const std::string& name) { return workers_.at(name); }
   std::string coordinator_metrics_address() const;

@@ -26,7 +26,7 @@ std::string OneDataset(const std::string& dir) {
 TEST(DatasetTransferTest, ASubmittedSweepsDataReachesAWorkerThatSharesNothing) {
   Cluster cluster("dataset-transfer");
   cluster.StartCoordinator();
-  cluster.StartWorker("w1", 1, cluster.root() + "/w1-artifacts");
+  cluster.StartWorker("w1", 1, /*shares_root=*/false);
   fs::create_directories(cluster.root() + "/texts");
   for (int i = 0; i < 200; ++i) {
     std::ofstream(StrCat(cluster.root(), "/texts/", i, ".txt")) << "the entropies of document " << i * i << " and of every head\n";
@@ -48,7 +48,6 @@ TEST(DatasetTransferTest, ASubmittedSweepsDataReachesAWorkerThatSharesNothing) {
           << copy << file;
     }
   }
-  EXPECT_EQ(OneDataset(cluster.root() + "/w1-artifacts/datasets"), "");
 }
 
 }  // namespace

@@ -2,6 +2,9 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <filesystem>
+
+#include "base/strings.h"
 #include "tests/integration/cluster.h"
 
 namespace entrain::testing {
@@ -18,9 +21,9 @@ void ExpectEverySampleOnce(Cluster& cluster, const std::string& run_id, int step
 
 class Recovery : public ::testing::Test {
  protected:
-  void Begin(Cluster* cluster) {
+  void Begin(Cluster* cluster, bool shares_root = true) {
     cluster->StartCoordinator();
-    cluster->StartWorker("w1", 2);
+    cluster->StartWorker("w1", 2, shares_root);
     sweep_ = cluster->Submit(SmallSweep("recovery", "SM+LN+G", kSteps, 2, kCheckpoints));
     run_ = cluster->AwaitStep(sweep_, 60).id();
   }
@@ -101,6 +104,26 @@ TEST_F(Recovery, KilledCoordinatorAndDaemonTogether) {
   cluster.StartCoordinator();
   cluster.StartWorker("w1", 2);
   ExpectEndsAsIfUndisturbed(cluster, 1);
+}
+
+TEST_F(Recovery, CheckpointsOfAMachineThatSharesNothingWaitForTheCoordinator) {
+  Cluster cluster("recovery-waiting-checkpoint");
+  Begin(&cluster, /*shares_root=*/false);
+  cluster.coordinator().KillNow();
+  ASSERT_TRUE(Eventually([&] { return cluster.LogTail("w1.log").find("checkpoint waits for the coordinator") != std::string::npos; }));
+  cluster.StartCoordinator();
+  ExpectEndsAsIfUndisturbed(cluster, 1);
+}
+
+TEST_F(Recovery, ALostMachinesRunGoesOnOnAnotherThatSharesNothing) {
+  Cluster cluster("recovery-nothing-shared");
+  Begin(&cluster, /*shares_root=*/false);
+  ASSERT_TRUE(Eventually([&] { return cluster.GetRun(run_).checkpoints_size() > 0; }));
+  cluster.worker("w1").KillNow();
+  for (const pid_t pid : cluster.GangProcesses()) kill(pid, SIGKILL);
+  cluster.StartWorker("w2", 2, /*shares_root=*/false);
+  ExpectEndsAsIfUndisturbed(cluster, 2);
+  EXPECT_TRUE(std::filesystem::exists(StrCat(cluster.root(), "/w2/fetched/checkpoints/", run_, "/1")));
 }
 
 }  // namespace

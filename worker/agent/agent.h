@@ -69,7 +69,9 @@ class Agent {
   void ReadEvents(LocalAttempt* local);
   void Handle(LocalAttempt* local, const attempt::AttemptEvent& event);
   void Publish(LocalAttempt* local, const attempt::CheckpointWritten& checkpoint);
-  void Published(const domain::AttemptKey& key, std::int64_t step, const absl::StatusOr<domain::Checkpoint>& result);
+  void StartPublishing(LocalAttempt* local, const attempt::CheckpointWritten& checkpoint);
+  void PublishAgain(LocalAttempt* local);
+  void Published(const domain::AttemptKey& key, const attempt::CheckpointWritten& checkpoint, const absl::StatusOr<domain::Checkpoint>& result);
   void TrySendStop(LocalAttempt* local);
   void Close(LocalAttempt* local);
   void Closed(const domain::AttemptKey& key, domain::AttemptEnd end);

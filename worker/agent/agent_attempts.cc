@@ -21,6 +21,7 @@ using domain::EndCause;
 
 constexpr int kPublishTries = 3;
 constexpr auto kPublishPause = std::chrono::seconds(1);
+constexpr std::int64_t kPublishAgainMs = 2'000;
 // How long the log of an ended attempt may hold its folder back once its samples are delivered.
 constexpr std::int64_t kLogPatienceMs = 10'000;
 
@@ -53,12 +54,16 @@ std::optional<AttemptEnd> MakeAndStart(const v1::Launch& launch, const domain::W
   return EndOf(made ? EndCause::kLaunch : EndCause::kStorage, std::string(status.message()));
 }
 
+// A root behind the coordinator while that is away: the checkpoint waits on this machine, as its record does.
+bool IsOutOfReach(const absl::Status& status) { return absl::IsUnavailable(status) || absl::IsAborted(status) || absl::IsDeadlineExceeded(status); }
+
 absl::StatusOr<domain::Checkpoint> PublishWithRetries(artifacts::ArtifactStore* store, const AttemptJournal& journal, const AttemptKey& key,
                                                       const attempt::CheckpointWritten& written, const std::string& local_dir) {
   absl::StatusOr<std::string> path = absl::UnknownError("not tried");
   for (int tries = 0; tries < kPublishTries && !path.ok(); ++tries) {
     if (tries > 0) std::this_thread::sleep_for(kPublishPause);
     path = store->PublishCheckpoint(key, written.step, local_dir);
+    if (IsOutOfReach(path.status())) break;
   }
   if (!path.ok()) return path.status();
   domain::Checkpoint checkpoint{key.attempt, written.step, *path, written.bytes, written.hash, written.best_step};
@@ -128,6 +133,7 @@ void Agent::Poll(LocalAttempt* local) {
     if (!state.ok() || *state == launcher::GangState::kEnded) local->phase = Phase::kDraining;
   }
   const AttemptKey key = local->key;
+  PublishAgain(local);
   if (local->phase == Phase::kLive || local->phase == Phase::kDraining) ReadEvents(local);
   // What was read may have ended it.
   local = Find(key);
@@ -174,17 +180,34 @@ void Agent::Publish(LocalAttempt* local, const attempt::CheckpointWritten& check
   // Read a second time after a restart.
   if (local->published.contains(checkpoint.step)) return;
   ++local->publishing;
+  StartPublishing(local, checkpoint);
+}
+
+void Agent::StartPublishing(LocalAttempt* local, const attempt::CheckpointWritten& checkpoint) {
   const std::string local_dir = local->folder.Path(checkpoint.folder);
   tasks_->Add(local->key.ToString() + " publish",
               [this, mailbox = mailbox_, key = local->key, journal = local->journal, checkpoint, local_dir] {
                 absl::StatusOr<domain::Checkpoint> result = PublishWithRetries(store_, journal, key, checkpoint, local_dir);
-                mailbox->Post([this, key, step = checkpoint.step, result = std::move(result)] { Published(key, step, result); });
+                mailbox->Post([this, key, checkpoint, result = std::move(result)] { Published(key, checkpoint, result); });
               });
 }
 
-void Agent::Published(const AttemptKey& key, std::int64_t step, const absl::StatusOr<domain::Checkpoint>& result) {
+void Agent::PublishAgain(LocalAttempt* local) {
+  if (local->to_publish_again.empty() || Now() < local->publish_again_boot_ms) return;
+  for (const attempt::CheckpointWritten& checkpoint : std::exchange(local->to_publish_again, {})) StartPublishing(local, checkpoint);
+}
+
+void Agent::Published(const AttemptKey& key, const attempt::CheckpointWritten& checkpoint, const absl::StatusOr<domain::Checkpoint>& result) {
   LocalAttempt* local = Find(key);
   if (local == nullptr) return;
+  const std::int64_t step = checkpoint.step;
+  if (!result.ok() && IsOutOfReach(result.status())) {
+    Log(LogLevel::kWarning, "checkpoint waits for the coordinator",
+        {{"attempt", key.ToString()}, {"step", std::to_string(step)}, {"reason", std::string(result.status().message())}});
+    local->to_publish_again.push_back(checkpoint);
+    local->publish_again_boot_ms = Now() + kPublishAgainMs;
+    return;
+  }
   --local->publishing;
   local->publish_error = result.ok() ? "" : StrCat("checkpoint of step ", step, " not published: ", std::string(result.status().message()));
   if (!result.ok()) {

@@ -15,9 +15,8 @@
 #include "base/random.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
-#include "artifacts/cached_artifacts.h"
 #include "worker/agent/agent.h"
-#include "worker/agent/dataset_source.h"
+#include "worker/agent/coordinator_files.h"
 #include "worker/agent/device_probe.h"
 #include "worker/agent/worker_identity.h"
 
@@ -48,6 +47,7 @@ constexpr char kExamples[] =
     "Examples:\n"
     "  entrain-worker --coordinator 127.0.0.1:7070 --dir ./worker --artifacts ./artifacts\n"
     "  entrain-worker --coordinator a:7070,b:7070 --dir /var/lib/entrain --artifacts /mnt/entrain --slots 4 --slot-kind cpu\n"
+    "  entrain-worker --coordinator a:7070 --dir /var/lib/entrain      nothing shared: datasets and checkpoints travel\n"
     "SIGTERM or SIGINT: every gang stops at a checkpoint, then the daemon ends. A second signal ends the daemon at once and\n"
     "leaves its gangs running; the next daemon in the same folder takes them over.";
 
@@ -57,7 +57,8 @@ void AddFlags(CLI::App& app, Flags* flags) {
   app.add_option("--coordinator", flags->coordinators, "HOST:PORT of the coordinator; several, separated by commas, are tried in turn")
       ->required()->delimiter(',');
   app.add_option("--dir", flags->dir, "State folder of this worker, on local disk")->required();
-  app.add_option("--artifacts", flags->artifacts, "Artifact root: datasets and checkpoints")->required();
+  app.add_option("--artifacts", flags->artifacts,
+                 "Artifact root that this machine shares with the coordinator. Without it datasets and checkpoints travel over the network");
   app.add_option("--dataset-cache-bytes", flags->dataset_cache_bytes,
                  "Datasets that are not under --artifacts are fetched from the coordinator and kept in DIR/datasets up to this size")
       ->check(CLI::NonNegativeNumber)->capture_default_str();
@@ -185,10 +186,9 @@ absl::StatusOr<bool> RunWorker(const Flags& flags) {
   ENTRAIN_ASSIGN_OR_RETURN(const std::unique_ptr<WorkerIdentity> identity, WorkerIdentity::Open(options.dir, &ids));
   options.self.id = identity->id();
   options.first_number = identity->first_number();
-  ENTRAIN_ASSIGN_OR_RETURN(std::unique_ptr<artifacts::ArtifactStore> folder, artifacts::OpenArtifactFolder(flags.artifacts));
-  const auto store = std::make_unique<artifacts::CachedArtifacts>(
-      std::move(folder), options.dir + "/datasets", flags.dataset_cache_bytes,
-      MakeDatasetSource(options.coordinators, options.tls, options.dir + "/attempts"));
+  ENTRAIN_ASSIGN_OR_RETURN(
+      const std::unique_ptr<artifacts::ArtifactStore> store,
+      OpenWorkerArtifacts({flags.artifacts, options.dir, flags.dataset_cache_bytes, options.coordinators, options.tls}));
   ENTRAIN_ASSIGN_OR_RETURN(const std::unique_ptr<metrics::WorkerMetrics> metrics, metrics::WorkerMetrics::Serve(flags.metrics, &clock));
   const std::string metrics_address = StrCat(flags.metrics.substr(0, flags.metrics.rfind(':')), ":", metrics->port());
   if (!flags.metrics_address_file.empty()) {

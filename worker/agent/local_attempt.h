@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "domain/fleet.h"
 #include "worker/agent/attempt_journal.h"
@@ -48,7 +49,9 @@ struct LocalAttempt {
   std::string kill_reason;
   std::optional<worker::SendStop> stop;  // asked for and not yet in the trainer's socket
   std::set<std::int64_t> published;      // steps
-  int publishing = 0;
+  int publishing = 0;                    // those that wait are counted
+  std::vector<attempt::CheckpointWritten> to_publish_again;  // the coordinator's root was out of reach
+  std::int64_t publish_again_boot_ms = 0;
   std::string publish_error;  // of the newest checkpoint; empty when it was published
   std::int64_t ended_boot_ms = 0;
 };

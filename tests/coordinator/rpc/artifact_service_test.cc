@@ -27,7 +27,9 @@ class ArtifactServiceTest : public testing::Test {
     fs::remove_all(dir_);
     fs::create_directories(dir_ + "/local");
     store_ = *artifacts::OpenArtifactFolder(dir_ + "/root");
-    service_ = std::make_unique<ArtifactService>(store_.get());
+    service_ = std::make_unique<ArtifactService>(store_.get(), [](const domain::AttemptKey& key) {
+      return key.attempt == 2 ? absl::OkStatus() : absl::FailedPreconditionError("not the current attempt");
+    });
     grpc::ServerBuilder builder;
     int port = 0;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
@@ -75,6 +77,26 @@ TEST_F(ArtifactServiceTest, ABrokenPushSendsOnlyTheRest) {
   EXPECT_EQ(*ReadFile(*store_->ResolveDataset(kDataset) + "/train-00000.tokens"), tokens_);
 }
 
+TEST_F(ArtifactServiceTest, ACheckpointOfTheCurrentAttemptTravelsAndComesBack) {
+  const domain::AttemptKey key{RunId("r1"), 2};
+  const std::string local = dir_ + "/step";
+  fs::create_directories(local);
+  std::ofstream(local + "/model.safetensors", std::ios::binary) << tokens_;
+  EXPECT_THAT(std::string(artifacts::PushCheckpoint(channel_, key, 100, local).message()), HasSubstr("comes without manifest.json"));
+  std::ofstream(local + "/manifest.json") << "{}";
+  EXPECT_EQ(artifacts::PushCheckpoint(channel_, {RunId("r1"), 1}, 100, local).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(artifacts::PushCheckpoint(channel_, {RunId("../r1"), 2}, 100, local).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_FALSE(fs::exists(store_->root() + "/checkpoints/r1/2/step-00000100"));
+  for (int again = 0; again < 2; ++again) {
+    const absl::Status pushed = artifacts::PushCheckpoint(channel_, key, 100, local);
+    ASSERT_TRUE(pushed.ok()) << pushed;
+  }
+  EXPECT_EQ(*ReadFile(*store_->Resolve(artifacts::CheckpointPath(key, 100)) + "/model.safetensors"), tokens_);
+  ASSERT_TRUE(artifacts::FetchCheckpoint(channel_, key, 100, dir_ + "/fetched").ok());
+  EXPECT_EQ(*ReadFile(dir_ + "/fetched/checkpoints/r1/2/step-00000100/model.safetensors"), tokens_);
+  EXPECT_EQ(artifacts::FetchCheckpoint(channel_, key, 200, dir_ + "/fetched").code(), absl::StatusCode::kNotFound);
+}
+
 TEST_F(ArtifactServiceTest, NothingLeavesOrEntersTheRootByAnotherWay) {
   EXPECT_EQ(artifacts::HasDataset(channel_, "../../etc").status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(artifacts::DatasetBytes(channel_, "..").status().code(), absl::StatusCode::kInvalidArgument);
@@ -93,19 +115,19 @@ TEST_F(ArtifactServiceTest, NothingLeavesOrEntersTheRootByAnotherWay) {
 
 TEST_F(ArtifactServiceTest, AMalformedPushIsRefusedWithItsReason) {
   const auto stub = v1::ArtifactService::NewStub(channel_);
-  const auto reason = [&](const std::vector<v1::PushDatasetRequest>& messages) {
+  const auto reason = [&](const std::vector<v1::PushFolderRequest>& messages) {
     grpc::ClientContext context;
-    v1::PushDatasetResponse response;
-    const auto writer = stub->PushDataset(&context, &response);
+    v1::PushFolderResponse response;
+    const auto writer = stub->PushFolder(&context, &response);
     for (const auto& message : messages) writer->Write(message);
     writer->WritesDone();
     return std::string(writer->Finish().error_message());
   };
-  v1::PushDatasetRequest chunk;
+  v1::PushFolderRequest chunk;
   chunk.mutable_chunk()->set_data("x");
   EXPECT_THAT(reason({}), HasSubstr("begin must come first"));
   EXPECT_THAT(reason({chunk}), HasSubstr("begin must come first"));
-  v1::PushDatasetRequest begin;
+  v1::PushFolderRequest begin;
   begin.mutable_begin()->set_hash("short");
   EXPECT_THAT(reason({begin}), HasSubstr("no dataset's hash"));
   begin.mutable_begin()->set_hash(kDataset);

@@ -1,4 +1,4 @@
-#include "artifacts/incoming_dataset.h"
+#include "artifacts/incoming_folder.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -11,6 +11,7 @@
 #include <set>
 #include <utility>
 
+#include "artifacts/artifact_store.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/status_macros.h"
@@ -23,31 +24,29 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kHashDigits = 32;
 constexpr std::size_t kHashReadBytes = 4 << 20;
-constexpr char kManifest[] = "dataset.json";
 
-std::string IncomingDir(const std::string& datasets_dir, const std::string& hash) { return StrCat(datasets_dir, "/.incoming-", hash); }
+std::string IncomingDir(const FolderPlace& place) { return StrCat(place.parent, "/.incoming-", place.name); }
 
 bool IsPlainName(const std::string& name) {
   return !name.empty() && name.size() < 200 && name.front() != '.' && name.find('/') == std::string::npos &&
          name.find('\0') == std::string::npos;
 }
 
-absl::Status CheckAnnounced(const std::string& hash, const std::vector<DatasetFile>& files) {
-  if (!IsDatasetHash(hash)) return absl::InvalidArgumentError(StrCat("\"", hash, "\" is no dataset's hash (32 hexadecimal digits)"));
+absl::Status CheckAnnounced(const FolderPlace& place, const std::vector<FolderFile>& files) {
   std::set<std::string> names;
-  for (const DatasetFile& file : files) {
+  for (const FolderFile& file : files) {
     if (!IsPlainName(file.name)) return absl::InvalidArgumentError(StrCat("\"", file.name, "\" is no plain file name"));
     if (file.bytes < 0) return absl::InvalidArgumentError(StrCat(file.name, ": impossible size ", file.bytes));
     if (!names.insert(file.name).second) return absl::InvalidArgumentError(StrCat(file.name, " is announced twice"));
   }
-  if (!names.contains(kManifest)) return absl::InvalidArgumentError(StrCat("dataset ", hash, " comes without ", kManifest));
+  if (!names.contains(place.manifest)) return absl::InvalidArgumentError(StrCat(place.what, " comes without ", place.manifest));
   return absl::OkStatus();
 }
 
-absl::Status CheckRoom(const std::string& dir, const std::vector<DatasetFile>& files) {
+absl::Status CheckRoom(const std::string& dir, const std::vector<FolderFile>& files) {
   std::uint64_t wanted = 0;
-  for (const DatasetFile& file : files) wanted += static_cast<std::uint64_t>(file.bytes);
-  for (const DatasetFile& there : ListPlainFiles(dir).value_or(std::vector<DatasetFile>())) {
+  for (const FolderFile& file : files) wanted += static_cast<std::uint64_t>(file.bytes);
+  for (const FolderFile& there : ListPlainFiles(dir).value_or(std::vector<FolderFile>())) {
     wanted -= std::min(wanted, static_cast<std::uint64_t>(there.bytes));
   }
   const absl::StatusOr<std::uint64_t> room = FreeBytes(dir);
@@ -62,8 +61,8 @@ bool IsDatasetHash(std::string_view hash) {
          std::all_of(hash.begin(), hash.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
-absl::StatusOr<std::vector<DatasetFile>> ListPlainFiles(const std::string& dir) {
-  std::vector<DatasetFile> files;
+absl::StatusOr<std::vector<FolderFile>> ListPlainFiles(const std::string& dir) {
+  std::vector<FolderFile> files;
   std::error_code error;
   for (fs::directory_iterator entry(dir, error), end; !error && entry != end; entry.increment(error)) {
     std::error_code gone;
@@ -77,9 +76,9 @@ absl::StatusOr<std::vector<DatasetFile>> ListPlainFiles(const std::string& dir) 
   return files;
 }
 
-absl::Status HashFiles(const std::string& dir, std::vector<DatasetFile>* files) {
+absl::Status HashFiles(const std::string& dir, std::vector<FolderFile>* files) {
   std::string buffer(kHashReadBytes, '\0');
-  for (DatasetFile& file : *files) {
+  for (FolderFile& file : *files) {
     const std::string path = StrCat(dir, "/", file.name);
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (fd < 0) return ErrnoStatus(errno, "open", path);
@@ -96,47 +95,54 @@ absl::Status HashFiles(const std::string& dir, std::vector<DatasetFile>* files) 
   return absl::OkStatus();
 }
 
-std::vector<DatasetFile> ArrivedFiles(const std::string& datasets_dir, const std::string& hash) {
-  return ListPlainFiles(IncomingDir(datasets_dir, hash)).value_or(std::vector<DatasetFile>());
+absl::StatusOr<FolderPlace> DatasetPlace(const std::string& datasets_dir, const std::string& hash) {
+  if (!IsDatasetHash(hash)) return absl::InvalidArgumentError(StrCat("\"", hash, "\" is no dataset's hash (32 hexadecimal digits)"));
+  return FolderPlace{datasets_dir, datasets_dir, hash, StrCat("dataset ", hash), "dataset.json", StrCat("\"hash\": \"", hash, "\"")};
 }
 
-absl::StatusOr<std::unique_ptr<IncomingDataset>> IncomingDataset::Open(const std::string& datasets_dir, const std::string& hash,
-                                                                       std::vector<DatasetFile> files) {
-  ENTRAIN_RETURN_IF_ERROR(CheckAnnounced(hash, files));
-  const std::string dir = IncomingDir(datasets_dir, hash);
+absl::StatusOr<FolderPlace> CheckpointPlace(const std::string& root, const domain::AttemptKey& key, std::int64_t step) {
+  if (!IsPlainName(key.run.value())) return absl::InvalidArgumentError(StrCat("\"", key.run.value(), "\" is no run's name"));
+  if (step < 0) return absl::InvalidArgumentError(StrCat("step ", step, " is negative"));
+  const fs::path target = fs::path(root) / CheckpointPath(key, step);
+  return FolderPlace{root, target.parent_path().string(), target.filename().string(),
+                     StrCat("checkpoint ", key.ToString(), " of step ", step), "manifest.json", ""};
+}
+
+std::vector<FolderFile> ArrivedFiles(const FolderPlace& place) {
+  return ListPlainFiles(IncomingDir(place)).value_or(std::vector<FolderFile>());
+}
+
+absl::StatusOr<std::unique_ptr<IncomingFolder>> IncomingFolder::Open(const FolderPlace& place, std::vector<FolderFile> files) {
+  ENTRAIN_RETURN_IF_ERROR(CheckAnnounced(place, files));
+  const std::string dir = IncomingDir(place);
   ENTRAIN_RETURN_IF_ERROR(MakeFolders(dir));
   const int lock = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (lock < 0) return ErrnoStatus(errno, "open", dir);
   if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
     ::close(lock);
-    return absl::AbortedError(StrCat("dataset ", hash, " is being received already"));
+    return absl::AbortedError(StrCat(place.what, " is being received already"));
   }
-  std::unique_ptr<IncomingDataset> incoming(new IncomingDataset(datasets_dir, hash, std::move(files), lock));
+  std::unique_ptr<IncomingFolder> incoming(new IncomingFolder(place, std::move(files), lock));
   ENTRAIN_RETURN_IF_ERROR(incoming->TakeStock());
   ENTRAIN_RETURN_IF_ERROR(CheckRoom(dir, incoming->files_));
   return incoming;
 }
 
-IncomingDataset::IncomingDataset(std::string datasets_dir, std::string hash, std::vector<DatasetFile> files, int lock)
-    : datasets_dir_(std::move(datasets_dir)),
-      hash_(std::move(hash)),
-      dir_(IncomingDir(datasets_dir_, hash_)),
-      files_(std::move(files)),
-      received_(files_.size(), 0),
-      lock_(lock) {}
+IncomingFolder::IncomingFolder(const FolderPlace& place, std::vector<FolderFile> files, int lock)
+    : place_(place), dir_(IncomingDir(place)), files_(std::move(files)), received_(files_.size(), 0), lock_(lock) {}
 
-IncomingDataset::~IncomingDataset() {
+IncomingFolder::~IncomingFolder() {
   if (open_file_ >= 0) ::close(open_file_);
   ::close(lock_);
 }
 
-std::string IncomingDataset::PathOf(std::size_t file) const { return StrCat(dir_, "/", files_[file].name); }
+std::string IncomingFolder::PathOf(std::size_t file) const { return StrCat(dir_, "/", files_[file].name); }
 
 // Drops what is not announced or longer than announced; the rest counts as far as it goes.
-absl::Status IncomingDataset::TakeStock() {
-  ENTRAIN_ASSIGN_OR_RETURN(const std::vector<DatasetFile> there, ListPlainFiles(dir_));
-  for (const DatasetFile& old : there) {
-    const auto announced = std::find_if(files_.begin(), files_.end(), [&](const DatasetFile& file) { return file.name == old.name; });
+absl::Status IncomingFolder::TakeStock() {
+  ENTRAIN_ASSIGN_OR_RETURN(const std::vector<FolderFile> there, ListPlainFiles(dir_));
+  for (const FolderFile& old : there) {
+    const auto announced = std::find_if(files_.begin(), files_.end(), [&](const FolderFile& file) { return file.name == old.name; });
     if (announced != files_.end() && old.bytes <= announced->bytes && !announced->hash.empty()) {
       received_[static_cast<std::size_t>(announced - files_.begin())] = old.bytes;
     } else if (::unlink(StrCat(dir_, "/", old.name).c_str()) != 0) {
@@ -146,7 +152,7 @@ absl::Status IncomingDataset::TakeStock() {
   return absl::OkStatus();
 }
 
-absl::Status IncomingDataset::Append(std::size_t file, std::int64_t offset, std::string_view bytes, std::uint64_t checksum) {
+absl::Status IncomingFolder::Append(std::size_t file, std::int64_t offset, std::string_view bytes, std::uint64_t checksum) {
   if (file >= files_.size()) return absl::InvalidArgumentError(StrCat("file number ", file, " of ", files_.size()));
   const auto bad = [&](std::string_view what) {
     return absl::InvalidArgumentError(StrCat(files_[file].name, ": offset ", offset, ": ", what));
@@ -170,8 +176,8 @@ absl::Status IncomingDataset::Append(std::size_t file, std::int64_t offset, std:
   return absl::OkStatus();
 }
 
-absl::Status IncomingDataset::CheckFile(std::size_t file) const {
-  const DatasetFile& announced = files_[file];
+absl::Status IncomingFolder::CheckFile(std::size_t file) const {
+  const FolderFile& announced = files_[file];
   if (received_[file] != announced.bytes) {
     return absl::InvalidArgumentError(
         StrCat(announced.name, ": offset ", received_[file], ": ended early, ", announced.bytes, " bytes were announced"));
@@ -179,27 +185,27 @@ absl::Status IncomingDataset::CheckFile(std::size_t file) const {
   if (announced.bytes == 0) ENTRAIN_RETURN_IF_ERROR(WriteFileAtomically(PathOf(file), ""));
   ENTRAIN_RETURN_IF_ERROR(SyncPath(PathOf(file)));
   if (announced.hash.empty()) return absl::OkStatus();
-  std::vector<DatasetFile> found = {announced};
+  std::vector<FolderFile> found = {announced};
   ENTRAIN_RETURN_IF_ERROR(HashFiles(dir_, &found));
   if (found[0].hash == announced.hash) return absl::OkStatus();
   ::unlink(PathOf(file).c_str());
   return absl::DataLossError(StrCat(announced.name, ": its content does not fit its hash ", announced.hash, "; it has to be sent again"));
 }
 
-absl::Status IncomingDataset::Complete() {
+absl::Status IncomingFolder::Complete() {
   for (std::size_t i = 0; i < files_.size(); ++i) ENTRAIN_RETURN_IF_ERROR(CheckFile(i));
-  ENTRAIN_ASSIGN_OR_RETURN(const std::string manifest, ReadFile(StrCat(dir_, "/", kManifest)));
-  if (manifest.find(StrCat("\"hash\": \"", hash_, "\"")) == std::string::npos) {
-    return absl::InvalidArgumentError(StrCat(kManifest, " is not that of dataset ", hash_));
+  ENTRAIN_ASSIGN_OR_RETURN(const std::string manifest, ReadFile(StrCat(dir_, "/", place_.manifest)));
+  if (manifest.find(place_.manifest_text) == std::string::npos) {
+    return absl::InvalidArgumentError(StrCat(place_.manifest, " is not that of ", place_.what));
   }
   ENTRAIN_RETURN_IF_ERROR(SyncPath(dir_));
-  const std::string target = StrCat(datasets_dir_, "/", hash_);
+  const std::string target = place_.Target();
   std::error_code error;
   fs::rename(dir_, target, error);
-  // Prepared or pushed by somebody else in between.
-  if (error && !fs::exists(StrCat(target, "/", kManifest))) return ErrnoStatus(error.value(), "rename to", target);
+  // Made by somebody else in between.
+  if (error && !fs::exists(StrCat(target, "/", place_.manifest))) return ErrnoStatus(error.value(), "rename to", target);
   if (error) fs::remove_all(dir_, error);
-  return SyncPath(datasets_dir_);
+  return SyncUpwards(place_.parent, place_.root);
 }
 
 }  // namespace entrain::artifacts
