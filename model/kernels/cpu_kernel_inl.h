@@ -17,8 +17,8 @@
 namespace entrain::kernels {
 namespace {
 
-constexpr std::int64_t kQueryBlock = 48;             // multiple of kTileRows
-constexpr std::int64_t kKeyTile = 96;                // multiple of kTileRows and kPanel
+constexpr std::int64_t kQueryBlock = 96;             // multiple of kTileRows
+constexpr std::int64_t kKeyTile = 192;               // multiple of kTileRows and kPanel
 constexpr std::int64_t kScoreStride = kKeyTile + 16;  // not a power of two: columns are read too
 static_assert(kQueryBlock % kTileRows == 0 && kKeyTile % kTileRows == 0 && kKeyTile % kPanel == 0);
 static_assert(kScoreStride - kKeyTile >= kLanes);

@@ -1,5 +1,7 @@
 #include "model/kernels/entropy_attention.h"
 
+#include <torch/torch.h>
+
 #include <cmath>
 #include <limits>
 #include <optional>

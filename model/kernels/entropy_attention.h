@@ -17,7 +17,7 @@
 // Shape suffixes: B batch, T queries and keys, H heads, D head width.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <string>
 #include <string_view>

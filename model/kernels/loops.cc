@@ -114,10 +114,12 @@ void BackwardLoops(const AttentionInputs& inputs, const AttentionOutputs& /*outp
         const double p = row.weights[index];
         const double entropy_term = p > 0.0 ? g * (row.log_weights[index] + row.entropy) : 0.0;
         const double d_score = problem.scale * p * (d_weights[index] - mean - entropy_term);
+        const double *q_row = problem.Row(problem.q, head, i), *k_row = problem.Row(problem.k, head, j);
+        double *dq_row = problem.Row(dq, head, i), *dk_row = problem.Row(dk, head, j), *dv_row = problem.Row(dv, head, j);
         for (std::int64_t c = 0; c < problem.width; ++c) {
-          problem.Row(dq, head, i)[c] += d_score * problem.Row(problem.k, head, j)[c];
-          problem.Row(dk, head, j)[c] += d_score * problem.Row(problem.q, head, i)[c];
-          problem.Row(dv, head, j)[c] += p * d_out_row[c];
+          dq_row[c] += d_score * k_row[c];
+          dk_row[c] += d_score * q_row[c];
+          dv_row[c] += p * d_out_row[c];
         }
       }
     }

@@ -2,6 +2,7 @@
 // every device with a back end and one for shapes alone (meta), so that torch.compile and export can trace it; the gradient is an
 // autograd function over the halves.
 #include <torch/library.h>
+#include <torch/torch.h>
 
 #include "model/kernels/backends.h"
 
