@@ -104,6 +104,12 @@ std::vector<BackendUnderTest> BackendsUnderTest() {
   add(Avx2Backend(), torch::kCPU, {kFloat32, kBfloat16});
   add(Avx512Backend(), torch::kCPU, {kFloat32, kBfloat16});
   add(WideBackend(), torch::kCPU, {kFloat32, kBfloat16});
+#ifdef ENTRAIN_CUDA
+  // P and dS are rounded to the storage's type before the tensor cores take them.
+  if (torch::cuda::is_available()) {
+    add(CudaBackend(), torch::kCUDA, {kFloat32, {torch::kBFloat16, 1.2e-2, 1e-5}, {torch::kFloat16, 1.5e-3, 1e-5}});
+  }
+#endif
   return usable;
 }
 
