@@ -19,6 +19,12 @@ namespace {
 
 using torch::Tensor;
 
+// The same cases on a GPU are a program of their own (gpu_parity_test).
+#ifndef PARITY_DEVICE
+#define PARITY_DEVICE "cpu"
+#endif
+constexpr char kDevice[] = PARITY_DEVICE;
+
 // Tests run beside each other; torch's own threads would only fight over the cores.
 const bool kOneThread = (at::set_num_threads(1), true);
 
@@ -49,6 +55,9 @@ struct Deviation {
 class ParityTest : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
+    if (torch::Device(kDevice).is_cuda() && !torch::cuda::is_available()) {
+      GTEST_SKIP() << "no GPU: torch::cuda::is_available() is false";
+    }
     folder_ = std::string(ENTRAIN_FIXTURES) + "/" + GetParam();
     std::ifstream scalars(folder_ + "/scalars.json");
     scalars_ = nlohmann::json::parse(scalars);
@@ -70,8 +79,9 @@ class ParityTest : public testing::TestWithParam<std::string> {
     options.config = folder_ + "/config.json";
     options.weights = folder_ + "/model.safetensors";
     options.tokens = folder_ + "/tokens.safetensors";
-    options.out = testing::TempDir() + "/parity-" + GetParam() + (float64 ? "-f64" : "-f32") + ".safetensors";
+    options.out = testing::TempDir() + "/parity-" + kDevice + GetParam() + (float64 ? "-f64" : "-f32") + ".safetensors";
     options.gradients = true;
+    options.device = kDevice;
     options.steps = kSteps;
     options.float64 = float64;
     const absl::Status status = trainer::RunProbe(options);

@@ -1,4 +1,4 @@
-// Tile sizes of the attention kernels by head width and architecture. docs/kernel.md lists the registers and shared memory that they take;
+// Tile sizes of the attention kernels by head width and architecture. docs/cuda.md lists the registers and shared memory that they take;
 // none spills.
 #pragma once
 

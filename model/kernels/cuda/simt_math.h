@@ -45,9 +45,15 @@ struct SimtMath {
   static ENTRAIN_BLOCK void AddProduct(const Thread& thread, const float (&weights)[kTiles][kOther / 8][4], const float* other,
                                        float (&acc)[kTiles][kWidth / 8][4]) {
     using Layout = TileLayout<float, kWidth>;
-    const int lane = thread.lane(), column = 2 * (lane & 3);
+    // Columns 8 j + 2 (lane % 4) lie in chunk 2 j + (lane % 4) / 2, which row k has at that chunk ^ (k % 8) (TileLayout): in an even row half
+    // of the lanes read the neighbour's place of an odd one, and all else is known to the compiler.
+    static_assert(Layout::kChunks % 8 == 0, "rows of float32 permute eight chunks");
+    const int lane = thread.lane(), odd_chunk = (lane & 3) >> 1, within = 2 * (lane & 1);
+    const float* const even_rows = other + 4 * odd_chunk + within;
+    const float* const odd_rows = other + 4 * (odd_chunk ^ 1) + within;
     ENTRAIN_UNROLL
     for (int k = 0; k < kOther; ++k) {
+      const float* const row = (k % 2 == 0 ? even_rows : odd_rows) + k * kWidth;
       // The four lanes of a row hold two columns each.
       const int holder = (lane & ~3) | ((k % 8) / 2);
       float upper[kTiles], lower[kTiles];
@@ -58,8 +64,7 @@ struct SimtMath {
       }
       ENTRAIN_UNROLL
       for (int j = 0; j < kWidth / 8; ++j) {
-        const int at = 8 * j + column;
-        const Float2 b = *reinterpret_cast<const Float2*>(other + Layout::Offset(k, at / 4) + at % 4);
+        const Float2 b = *reinterpret_cast<const Float2*>(row + 4 * ((2 * j) ^ (k & 6)));
         ENTRAIN_UNROLL
         for (int i = 0; i < kTiles; ++i) {
           acc[i][j][0] = Fma(upper[i], b.x, acc[i][j][0]);
