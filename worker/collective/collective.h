@@ -10,11 +10,15 @@
 
 namespace entrain::collective {
 
-// A reduction under way. Wait() returns once the buffer holds the result, for the host and for every CUDA stream.
+// A reduction under way. Exactly one of the two is called.
 class Work {
  public:
   virtual ~Work() = default;
+  // Returns once the buffer holds the result, for the host and for every CUDA stream.
   virtual absl::Status Wait() = 0;
+  // Device buffers: what is enqueued on the stream afterwards may read the result; the host does not wait, so that a CUDA graph can hold
+  // the reduction. Host buffers: as Wait().
+  virtual absl::Status WaitOn(void* /*cuda_stream*/) { return Wait(); }
 };
 
 class Collective {
@@ -26,7 +30,7 @@ class Collective {
   // they arrive. In GPU memory (nccl only): in an order that NCCL derives from its algorithm, the world and the count, never from arrival;
   // so the bits repeat from run to run on the same GPU model, links between the GPUs, world size, NCCL version and NCCL algorithm
   // (NCCL_ALGO, NCCL_PROTO), and are not promised to equal those of other hardware or of rank order.
-  // The buffer must stay alive and untouched until Wait(). Called in the same order on every rank, by one thread at a time.
+  // The buffer must stay alive and untouched until Wait() or, on the stream, WaitOn(). Called in the same order on every rank, by one thread at a time.
   virtual std::unique_ptr<Work> AllReduceSum(float* buffer, std::int64_t count) = 0;
   // Elementwise maximum, blocking.
   virtual absl::Status AllReduceMax(float* buffer, std::int64_t count) = 0;

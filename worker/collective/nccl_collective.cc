@@ -64,6 +64,11 @@ class NcclWork : public Work {
   ~NcclWork() override {
     if (done_ != nullptr) cudaEventDestroy(done_);
   }
+  // A peer that is lost meanwhile shows where the host waits for the stream; the watchdog has aborted by then.
+  absl::Status WaitOn(void* cuda_stream) override {
+    ENTRAIN_RETURN_IF_ERROR(started_);
+    return CudaStatus(cudaStreamWaitEvent(static_cast<cudaStream_t>(cuda_stream), done_, 0), "wait for all-reduce");
+  }
   absl::Status Wait() override {
     ENTRAIN_RETURN_IF_ERROR(started_);
     const auto deadline = SteadyClock::now() + kOperationDeadline;

@@ -77,7 +77,7 @@ absl::Status GradientBuckets::Finish() {
   absl::Status status;
   for (Bucket& bucket : buckets_) {
     // Every work is waited for, also after a failure: the buffer must not be touched while one is under way.
-    status.Update(bucket.work->Wait());
+    status.Update(FinishSum(bucket.work.get(), flat_));
     bucket.work.reset();
   }
   return status;

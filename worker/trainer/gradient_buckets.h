@@ -26,7 +26,8 @@ class GradientBuckets {
 
   // Before the last micro-batch's backward: from here on a complete bucket is reduced. Every rank arms at the same micro-batch.
   void Arm();
-  // After it: sends what no gradient reached, and waits for all. The gradients are then sums over the ranks.
+  // After it: sends what no gradient reached, and waits for all; on a GPU the compute stream waits, not the host. What is computed
+  // afterwards sees sums over the ranks.
   absl::Status Finish();
 
   std::int64_t bucket_count() const { return static_cast<std::int64_t>(buckets_.size()); }

@@ -121,7 +121,7 @@ void AddSteps(model::Gpt& gpt, const ProbeTokens& batch, const ProbeConfig& conf
 absl::Status Write(const std::string& path, Results results) {
   std::map<std::string, data::TensorView> views;
   for (auto& [name, tensor] : results) {
-    tensor = tensor.contiguous();
+    tensor = tensor.cpu().contiguous();
     views[name] = model::ViewOf(tensor);
   }
   return data::WriteSafetensors(path, views, {{"format", "pt"}});
@@ -134,11 +134,13 @@ absl::Status RunProbe(const ProbeOptions& options) {
     return absl::InvalidArgumentError("a probe reads either tokens or text");
   }
   ENTRAIN_ASSIGN_OR_RETURN(const ProbeConfig config, ReadProbeConfig(options.config));
-  ENTRAIN_ASSIGN_OR_RETURN(const ProbeTokens batch, ReadProbeTokens(options, config.model));
+  ENTRAIN_ASSIGN_OR_RETURN(ProbeTokens batch, ReadProbeTokens(options, config.model));
+  batch.tokens_BT = batch.tokens_BT.to(torch::Device(options.device));
+  batch.labels_BT = batch.labels_BT.to(torch::Device(options.device));
   const bool folder = std::filesystem::is_directory(options.weights);
   const std::string weights_path = folder ? options.weights + "/model.safetensors" : options.weights;
   ENTRAIN_ASSIGN_OR_RETURN(const data::SafetensorsFile weights, data::SafetensorsFile::Open(weights_path));
-  model::Gpt gpt(config.model, /*seed=*/0, options.float64 ? torch::kFloat64 : torch::kFloat32);
+  model::Gpt gpt(config.model, /*seed=*/0, options.float64 ? torch::kFloat64 : torch::kFloat32, torch::Device(options.device));
   const auto load = [&]() -> absl::Status {
     const absl::Status loaded = model::LoadWeights(weights, &gpt);
     return loaded.ok() ? loaded : absl::Status(loaded.code(), StrCat(weights_path, ": ", std::string(loaded.message())));

@@ -32,6 +32,8 @@ struct ProbeOptions {
   std::int64_t steps = 0;
   // Compute, and write, in double precision.
   bool float64 = false;
+  // Where to compute.
+  std::string device = "cpu";
 };
 
 // Writes `out` as safetensors. INVALID_ARGUMENT or NOT_FOUND names the file and field that is wrong; then nothing is written.

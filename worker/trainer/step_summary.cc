@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "worker/trainer/step_graph.h"
 #include "worker/trainer/tensor_reduction.h"
 
 namespace entrain::trainer {
@@ -27,9 +28,12 @@ StepSummary::StepSummary(std::int64_t n_layer, std::int64_t n_head, std::int64_t
   score_begin_ = wish_begin_ + world_size_;
   entropy_begin_ = score_begin_ + world_size_ * n_layer_;
   values_ = torch::zeros({entropy_begin_ + n_layer_ * n_head_}, torch::TensorOptions().dtype(torch::kFloat32).device(device));
+  wish_ = torch::zeros({1}, values_.options());
   host_values_ = values_;
   if (device.is_cuda()) host_values_ = torch::empty(values_.sizes(), torch::TensorOptions().dtype(torch::kFloat32).pinned_memory(true));
 }
+
+void StepSummary::SetWish(StopWish wish) { wish_.fill_(static_cast<double>(wish)); }
 
 void StepSummary::Clear() { values_.zero_(); }
 
@@ -45,16 +49,16 @@ void StepSummary::AddMicroBatch(std::int64_t micro, const model::ForwardOutput& 
   at::maximum_out(score_L, score_L, output.max_abs_score_L.reshape({-1}));
 }
 
-void StepSummary::StartReduction(StopWish wish) {
-  values_.narrow(0, wish_begin_ + rank_, 1).fill_(static_cast<double>(wish));
+void StepSummary::StartReduction() {
+  values_.narrow(0, wish_begin_ + rank_, 1).copy_(wish_);
   work_ = StartSum(collective_, values_);
 }
 
 absl::Status StepSummary::Finish() {
   ENTRAIN_CHECK(work_ != nullptr);
-  absl::Status status = work_->Wait();
+  absl::Status status = FinishSum(work_.get(), values_);
   work_.reset();
-  if (values_.is_cuda()) host_values_.copy_(values_);
+  if (values_.is_cuda()) StartCopy(host_values_, values_);
   return status;
 }
 

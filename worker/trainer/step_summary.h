@@ -23,15 +23,19 @@ class StepSummary {
   StepSummary(std::int64_t n_layer, std::int64_t n_head, std::int64_t accumulation, torch::Device device,
               collective::Collective* collective);
 
+  // Before the step's work, on the stream that will do it: the wish is the only number that the host puts in.
+  void SetWish(StopWish wish);
+  // The step's work, all of it where the model computes: a GPU may capture it and replay it.
   void Clear();
   void AddMicroBatch(std::int64_t micro, const model::ForwardOutput& output);
   // After the last micro-batch's forward.
-  void StartReduction(StopWish wish);
+  void StartReduction();
+  // The sums are complete for what is computed afterwards, and on their way to the host.
   absl::Status Finish();
   // [] float64 on the device: 1 if every rank's losses are finite, else 0. After Finish.
   torch::Tensor LossesAreFinite() const;
 
-  // The rest is valid after Finish and equal on every rank.
+  // The rest is valid once the host has waited for the work (StepGraph::WaitForResults), and equal on every rank.
   double loss() const;  // mean over micro-batches and ranks, in double
   double reg() const;
   // The strongest wish of any rank.
@@ -47,6 +51,7 @@ class StepSummary {
   collective::Collective* collective_;
   // Places in values_: losses and regs [rank][micro], wishes [rank], scores [rank][L], entropies [L*H] (summed).
   std::int64_t reg_begin_, wish_begin_, score_begin_, entropy_begin_;
+  torch::Tensor wish_;         // [1] on the device
   torch::Tensor values_;       // on the device
   torch::Tensor host_values_;  // after Finish; on a CPU the same tensor
   std::unique_ptr<collective::Work> work_;

@@ -9,8 +9,9 @@
 
 namespace entrain::trainer {
 
-// Sums the contiguous float32 tensor over the ranks, in place. It starts after what the calling thread's compute stream holds now; after
-// Wait() both the host and that stream may read the result.
+// Sums the contiguous float32 tensor over the ranks, in place. It starts after what the calling thread's compute stream holds now.
 std::unique_ptr<collective::Work> StartSum(collective::Collective* collective, const torch::Tensor& values);
+// What the calling thread computes afterwards may read the result: its compute stream waits on a GPU, the host on a CPU.
+absl::Status FinishSum(collective::Work* work, const torch::Tensor& values);
 
 }  // namespace entrain::trainer

@@ -51,10 +51,13 @@ class TrainingRun {
 
   bool is_first() const { return collective_->rank() == 0; }
   const domain::TrainConfig& train() const { return context_.config.train; }
+  absl::Status StartStep();
+  bool NextStepMayStart(const StepResult& result) const;
   absl::StatusOr<StepResult> TrainStep();
   domain::EntropySample MakeSample(double grad_norm, double lr, double seconds) const;
   absl::Status Report(const StepResult& result);
   absl::Status Evaluate();
+  bool EvaluationIsDue() const;
   bool CheckpointIsDue() const;
   absl::Status Checkpoint();
   absl::Status FinishCheckpoints();
@@ -71,6 +74,7 @@ class TrainingRun {
   Evaluator evaluator_;
   Snapshot snapshot_;
   std::unique_ptr<Recorder> recorder_;  // rank 0 only
+  SteadyClock::time_point step_began_;
   std::int64_t step_ = 0;               // complete steps
   std::int64_t tokens_ = 0;
   double loss_ = 0.0;
@@ -124,9 +128,7 @@ absl::StatusOr<TrainingEnd> TrainingRun::Run() {
     ENTRAIN_RETURN_IF_ERROR(Report(result));
     if (!result.applied) return NonFiniteEnd(result.sample);
     const bool last = step_ == train().steps;
-    if (last || (train().eval_interval_steps > 0 && step_ % train().eval_interval_steps == 0)) {
-      ENTRAIN_RETURN_IF_ERROR(Evaluate());
-    }
+    if (EvaluationIsDue()) ENTRAIN_RETURN_IF_ERROR(Evaluate());
     if (result.wish == StopWish::kNow && !last) return TrainingEnd{domain::EndCause::kStopped, "stopped at once, as asked"};
     if (result.wish == StopWish::kCheckpoint && !last) {
       ENTRAIN_RETURN_IF_ERROR(Checkpoint());
@@ -140,10 +142,23 @@ absl::StatusOr<TrainingEnd> TrainingRun::Run() {
   return TrainingEnd{domain::EndCause::kCompleted, StrCat("trained ", step_, " steps")};
 }
 
-absl::StatusOr<TrainingRun::StepResult> TrainingRun::TrainStep() {
-  const auto began = SteadyClock::now();
+absl::Status TrainingRun::StartStep() {
   const auto batch_of = [this](std::int64_t micro) { return batches_.Training(step_ + 1, micro); };
-  ENTRAIN_ASSIGN_OR_RETURN(const StepOutcome outcome, training_.Run(step_, batch_of, context_.stop_wish(), [this] { Beat(); }));
+  return training_.Start(step_, batch_of, context_.stop_wish());
+}
+
+// A GPU works on while the host reports. Every rank answers alike.
+bool TrainingRun::NextStepMayStart(const StepResult& result) const {
+  return training_.runs_beside_host() && result.applied && result.wish == StopWish::kNone && step_ < train().steps &&
+         !EvaluationIsDue() && !CheckpointIsDue();
+}
+
+absl::StatusOr<TrainingRun::StepResult> TrainingRun::TrainStep() {
+  if (!training_.is_started()) {
+    step_began_ = SteadyClock::now();
+    ENTRAIN_RETURN_IF_ERROR(StartStep());
+  }
+  ENTRAIN_ASSIGN_OR_RETURN(const StepOutcome outcome, training_.Finish([this] { Beat(); }));
   ++step_;
   tokens_ += train().batch_size * train().accumulation * train().context;
   loss_ = training_.summary().loss();
@@ -153,7 +168,9 @@ absl::StatusOr<TrainingRun::StepResult> TrainingRun::TrainStep() {
   result.applied = outcome.applied;
   result.sample = MakeSample(outcome.grad_norm, outcome.lr, 0.0);
   const double step_tokens = static_cast<double>(train().batch_size * train().accumulation * train().context);
-  result.sample.tokens_per_second = step_tokens / SecondsSince(began);
+  result.sample.tokens_per_second = step_tokens / SecondsSince(step_began_);
+  step_began_ = SteadyClock::now();
+  if (NextStepMayStart(result)) ENTRAIN_RETURN_IF_ERROR(StartStep());
   Beat();
   return result;
 }
@@ -196,6 +213,10 @@ absl::Status TrainingRun::Evaluate() {
   const domain::Evaluation evaluation{step_, held_out.loss, held_out.tokens, context_.clock->WallMs()};
   if (context_.on_evaluation) context_.on_evaluation(evaluation);
   return recorder_->Record(evaluation);
+}
+
+bool TrainingRun::EvaluationIsDue() const {
+  return step_ == train().steps || (train().eval_interval_steps > 0 && step_ % train().eval_interval_steps == 0);
 }
 
 bool TrainingRun::CheckpointIsDue() const {
