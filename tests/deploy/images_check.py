@@ -170,8 +170,15 @@ class Check:
     def start(self, role, *arguments):
         log = open(self.folder / f"{role}.log", "w")
         process = subprocess.Popen(self.images[role].command(self.volumes[role], *arguments), stdout=log, stderr=log)
-        self.stack.callback(lambda: process.poll() is None and process.kill())
+        self.stack.callback(self.kill, process)
         return process
+
+    def kill(self, process):
+        """The image's first process, and with it all of its namespace: its tie to unshare went when it became another user."""
+        below = self.descendants(process)
+        if process.poll() is None and below:
+            os.kill(below[0][0], signal.SIGKILL)
+            process.wait(LIMIT_S)
 
     def file_of(self, role, name, process):
         path = self.folder / role / "var/lib/entrain" / name
