@@ -28,6 +28,7 @@ VALUE_SETS = {
     "no monitoring": ["monitoring.enabled=false"],
     "no dashboards": ["monitoring.dashboards.enabled=false", "monitoring.labels.release=prometheus"],
     "no policies": ["networkPolicy.enabled=false"],
+    "nothing shared": ["artifacts.shared=false", "artifacts.accessMode=ReadWriteOnce"],
     "volumes": ["artifacts.existingClaim=shared", "coordinator.storage.storageClassName=fast", "worker.storage.storageClassName=local"],
     "registry": ["image.registry=registry.example.org/ml", "image.tag=1.2.3", "image.pullSecrets={one,two}"],
     "GPUs": GPU + ["worker.nodeSelector.pool=gpu", "worker.tolerations[0].key=nvidia.com/gpu", "worker.tolerations[0].operator=Exists"],
@@ -101,6 +102,13 @@ class Validity(unittest.TestCase):
             self.assertGreater(len(objects), 8, name)
             for document in objects:
                 self.assertEqual(strict_schema.problems(document), [], name)
+
+    def test_only_the_coordinator_has_a_root_that_is_not_shared(self):
+        for name, objects in renderings():
+            for owner, _, pod in pod_templates(objects):
+                shared = name != "nothing shared" or owner["metadata"]["name"].endswith("coordinator")
+                self.assertEqual("artifacts" in [volume["name"] for volume in pod["volumes"]], shared, name)
+                self.assertEqual("--artifacts=/srv/entrain" in pod["containers"][0]["args"], shared, name)
 
     def test_names_are_unique(self):
         for name, objects in renderings():

@@ -25,7 +25,9 @@ containers:
     args:
       - --coordinator={{ include "entrain.coordinatorHost" $root }}:7070
       - --dir=/var/lib/entrain
+      {{- if $root.Values.artifacts.shared }}
       - --artifacts=/srv/entrain
+      {{- end }}
       - --name=$(POD_NAME)
       - --slot-kind={{ $worker.slotKind }}
       - --slots={{ $worker.slots }}
@@ -65,13 +67,17 @@ containers:
     {{- include "entrain.containerSecurity" $root | nindent 4 }}
     volumeMounts:
       - {name: state, mountPath: /var/lib/entrain}
+      {{- if $root.Values.artifacts.shared }}
       - {name: artifacts, mountPath: /srv/entrain}
+      {{- end }}
       - {name: tls, mountPath: /etc/entrain/tls, readOnly: true}
       - {name: shared-memory, mountPath: /dev/shm}
       - {name: temporary, mountPath: /tmp}
 volumes:
   {{- include "entrain.tlsVolume" (include "entrain.workerSecret" $root) | nindent 2 }}
+  {{- if $root.Values.artifacts.shared }}
   {{- include "entrain.artifactsVolume" $root | nindent 2 }}
+  {{- end }}
   - name: shared-memory
     emptyDir: {medium: Memory, sizeLimit: {{ $worker.sharedMemory }}}
   - name: temporary
