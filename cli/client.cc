@@ -171,6 +171,10 @@ absl::StatusOr<v1::RetryResponse> Client::Retry(const std::string& id, const std
   return stub_->Call(&v1::SweepService::Stub::Retry, request, address_);
 }
 
+absl::StatusOr<v1::ActOnWorkerResponse> Client::ActOnWorker(const v1::ActOnWorkerRequest& request) {
+  return stub_->Call(&v1::SweepService::Stub::ActOnWorker, request, address_);
+}
+
 absl::StatusOr<v1::ListWorkersResponse> Client::ListWorkers() {
   return stub_->Call(&v1::SweepService::Stub::ListWorkers, v1::ListWorkersRequest(), address_);
 }

@@ -53,6 +53,7 @@ class Client {
   absl::StatusOr<int> Resume(const std::string& id, const std::string& by);
   absl::StatusOr<v1::RetryResponse> Retry(const std::string& id, const std::string& by);
   absl::StatusOr<v1::ListWorkersResponse> ListWorkers();
+  absl::StatusOr<v1::ActOnWorkerResponse> ActOnWorker(const v1::ActOnWorkerRequest& request);
 
   // Calls back on this thread until the stream ends: OK when the other side ended it, CANCELLED after `stop`.
   absl::Status Watch(const std::string& sweep, StreamStop* stop, const std::function<void(const v1::WatchUpdate&)>& on_update);

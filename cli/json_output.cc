@@ -65,6 +65,14 @@ json CheckpointJson(const v1::Checkpoint& checkpoint) {
           {"hash", checkpoint.hash()}};
 }
 
+json RungJson(const v1::Rung& rung) {
+  return {{"step", rung.step()},
+          {"metric", rung.metric()},
+          {"value", Number(rung.value())},
+          {"outcome", rung.outcome()},
+          {"reason", rung.reason()}};
+}
+
 template <typename List, typename Convert>
 json Listed(const List& messages, Convert convert) {
   json list = json::array();
@@ -149,6 +157,10 @@ nlohmann::json ToJson(const v1::RunDetail& run) {
           {"attempts", Listed(run.attempts(), AttemptJson)},
           {"checkpoints", Listed(run.checkpoints(), CheckpointJson)},
           {"evaluations", std::move(evaluations)},
+          {"owner", run.owner()},
+          {"priority", run.priority()},
+          {"failure_rule", run.failure_rule()},
+          {"rungs", Listed(run.rungs(), RungJson)},
           {"history", std::move(history)}};
 }
 
@@ -160,7 +172,8 @@ nlohmann::json ToJson(const v1::WorkerSummary& worker) {
           {"slots_used", worker.slots_used()},
           {"slot_kind", worker.slot_kind()},
           {"device", worker.device()},
-          {"version", worker.version()}};
+          {"version", worker.version()},
+          {"reason", worker.reason()}};
 }
 
 }  // namespace entrain::cli

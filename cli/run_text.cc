@@ -88,6 +88,16 @@ std::string VerdictText(const v1::Verdict& verdict, int n_head) {
   return text;
 }
 
+// What it reported at the rungs of early stopping.
+std::string RungsText(const v1::RunDetail& run, Colour colour) {
+  Table table({{"RUNG", Align::kRight}, {"STEP", Align::kRight}, {"VALUE", Align::kRight}, {"OUTCOME"}, {"WHY"}});
+  for (int i = 0; i < run.rungs_size(); ++i) {
+    const v1::Rung& rung = run.rungs(i);
+    table.Add({StrCat(i), StrCat(rung.step()), StrCat(rung.metric(), " ", FormatFixed(rung.value(), 4)), rung.outcome(), rung.reason()});
+  }
+  return table.empty() ? "" : table.Text(colour);
+}
+
 std::string AttemptsText(const v1::RunDetail& run, Colour colour) {
   Table table({{"ATTEMPT", Align::kRight}, {"WORKERS"}, {"FROM STEP", Align::kRight}, {"LAST STEP", Align::kRight}, {"ENDED"}, {"MESSAGE"}});
   for (const v1::AttemptInfo& attempt : run.attempts()) {
@@ -162,6 +172,8 @@ std::string DescribeRun(const v1::RunDetail& detail, Colour colour) {
                                      FormatCount(static_cast<double>(run.parameters())), " parameters"));
   AppendField(&text, "Gang", StrCat(run.world_size(), run.world_size() == 1 ? " rank" : " ranks"));
   AppendField(&text, "Generation", StrCat(run.generation(), ", attempt ", run.attempt(), ", ", run.failures(), " failures"));
+  if (!run.failure_class().empty()) AppendField(&text, "Failure", StrCat(run.failure_class(), ": ", detail.failure_rule()));
+  AppendField(&text, "Owner", StrCat(detail.owner(), ", priority ", detail.priority()));
   AppendField(&text, "Times", TimesText(run));
   if (!detail.verdict().reason().empty()) {
     AppendTitle(&text, colour, "Verdict");
@@ -170,6 +182,10 @@ std::string DescribeRun(const v1::RunDetail& detail, Colour colour) {
   if (run.entropy_fraction_size() > 0) {
     AppendTitle(&text, colour, "Entropy of every head, as a fraction of its bound U = ln(T!)/T");
     text += HeatText(run, colour);
+  }
+  if (detail.rungs_size() > 0) {
+    AppendTitle(&text, colour, "Early stopping");
+    text += RungsText(detail, colour);
   }
   if (detail.attempts_size() > 0) {
     AppendTitle(&text, colour, "Attempts");
@@ -193,6 +209,10 @@ std::string ExplainRun(const v1::RunDetail& detail, Colour colour) {
   if (!detail.verdict().reason().empty()) {
     AppendTitle(&text, colour, "Evidence");
     text += VerdictText(detail.verdict(), run.n_head());
+  }
+  if (detail.rungs_size() > 0) {
+    AppendTitle(&text, colour, "Early stopping");
+    text += RungsText(detail, colour);
   }
   const std::string attempts = AttemptsText(detail, colour);
   if (detail.attempts_size() > 1 || run.state() == "failed") {

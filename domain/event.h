@@ -84,6 +84,28 @@ struct RunJudged {
   std::int64_t through_step = 0;
 };
 
+// A run has trained as far as a rung of its sweep's early stopping, and everything up to `step` is judged. `rung` counts from 0.
+struct RungReached {
+  AttemptKey key;
+  std::int64_t rung = 0;
+  std::int64_t step = 0;  // of the value; the rung's or, of an evaluation, the first after it
+  double value = 0.0;
+};
+// Samples of a run with a stall limit arrived; not for every batch.
+struct RunProgressed {
+  AttemptKey key;
+};
+
+// What people ask for one worker. Quarantine: nothing new is placed there until it is released.
+enum class WorkerAction { kQuarantine, kRelease };
+struct ActOnWorker {
+  RequestId request = 0;
+  WorkerId worker;
+  WorkerAction action = WorkerAction::kRelease;
+  std::string by;
+  std::string reason;
+};
+
 // Time passed; nothing else happened.
 struct Tick {};
 
@@ -92,7 +114,7 @@ struct Event {
   std::int64_t at_ms = 0;
   std::int64_t wall_ms = 0;  // label
   std::variant<SubmitSweep, ActOnRun, RetryRun, WorkerJoined, WorkerHeartbeat, WorkerDisconnected, AttemptStarted,
-               AttemptEnded, CheckpointPublished, VerdictReached, RunJudged, Tick>
+               AttemptEnded, CheckpointPublished, VerdictReached, RunJudged, RungReached, RunProgressed, ActOnWorker, Tick>
       body;
 };
 

@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "base/ids.h"
+#include "domain/early_stopping.h"
 #include "domain/fleet.h"
 #include "domain/run_state.h"
 #include "domain/sample.h"
@@ -51,7 +53,8 @@ struct CheckpointRecorded {
   RunId run;
   Checkpoint checkpoint;
 };
-enum class StopKind { kHalt, kCancel, kPause, kPreempt };
+// kPreempt: back to the queue. kRung: paused until early stopping promotes or prunes it.
+enum class StopKind { kHalt, kCancel, kPause, kPreempt, kStall, kTimeLimit, kRung };
 // -> Stopping. The reason is one sentence with its numbers.
 struct StopDecided {
   AttemptKey key;
@@ -89,6 +92,7 @@ struct RunRequeued {
 struct RunPaused {
   RunId run;
   std::string reason;
+  bool at_rung = false;  // by early stopping, not by people
 };
 struct RunResumed {
   RunId run;
@@ -113,10 +117,48 @@ struct WaitReasonChanged {
   std::string reason;
 };
 
+// It waited too long at the head of its queue: nothing of its priority goes first any more, until it is placed.
+struct RunAged {
+  RunId run;
+  std::string reason;
+};
+// Runs of lower priority are stopped for it: these machines are kept for it, and it goes first within its priority.
+struct RunReserved {
+  RunId run;
+  std::vector<WorkerId> workers;
+  std::string reason;
+};
+// Nothing is placed on the worker before `until_ms` of coordinator time (0: before it is released by people).
+struct WorkerQuarantined {
+  WorkerId worker;
+  std::string reason;
+  std::int64_t until_ms = 0;
+};
+struct WorkerReleased {
+  WorkerId worker;
+  std::string reason;
+};
+struct RungRecorded {
+  RunId run;
+  std::int64_t rung = 0;
+  std::int64_t step = 0;
+  double value = 0.0;
+};
+struct RungDecided {
+  RunId run;
+  std::int64_t rung = 0;
+  RungOutcome outcome = RungOutcome::kNone;
+  std::string reason;
+};
+
 // Transient facts: they renew leases and say who is connected, are true only while this process lives and are never stored.
 struct WorkerHeard {
   WorkerId worker;
   bool connected = true;
+};
+// Samples of the run arrived.
+struct ProgressHeard {
+  RunId run;
 };
 // The first decision of a process: every known worker gets one full lease from here.
 struct TermStarted {};
@@ -126,13 +168,15 @@ struct Fact {
   std::int64_t wall_ms = 0;
   std::variant<SweepAdmitted, RunRetried, WorkerRegistered, WorkerSilent, WorkerDraining, RunPlaced, RunStarted,
                CheckpointRecorded, StopDecided, VerdictRecorded, AttemptClosed, RunRequeued, RunPaused, RunResumed,
-               RunFinished, WaitReasonChanged, MemberReleased, AttemptReclaimed, WorkerHeard, TermStarted>
+               RunFinished, WaitReasonChanged, MemberReleased, AttemptReclaimed, RunAged, RunReserved, WorkerQuarantined, WorkerReleased,
+               RungRecorded, RungDecided, WorkerHeard, ProgressHeard, TermStarted>
       body;
 };
 
 // Whether the fact must not be stored (a journal leaves it out; a batch of nothing else needs no transaction).
 inline bool IsTransient(const Fact& fact) {
-  return std::holds_alternative<WorkerHeard>(fact.body) || std::holds_alternative<TermStarted>(fact.body);
+  return std::holds_alternative<WorkerHeard>(fact.body) || std::holds_alternative<ProgressHeard>(fact.body) ||
+         std::holds_alternative<TermStarted>(fact.body);
 }
 
 // The id of a cell's run in a sweep: a hash, so that every replica and every replay gives the same one.

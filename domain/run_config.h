@@ -91,9 +91,20 @@ struct HealthRules {
 };
 
 struct RetryLimits {
-  // Launches after failures that may be the run's own (crash, out of memory); lost machines do not count.
+  // Launches after failures that may be the run's own (crash, launch, storage, ...); lost machines do not count.
   std::int64_t max_failures = 2;
+  // Whether running out of memory is tried again like a crash; by default it is not: the same run needs the same memory.
+  bool out_of_memory = false;
   friend bool operator==(const RetryLimits&, const RetryLimits&) = default;
+};
+
+// 0: no limit.
+struct RunLimits {
+  // Time that its gangs were up, over all attempts; then it is stopped at a checkpoint and has failed.
+  std::int64_t max_duration_s = 0;
+  // An attempt that sends no sample for so long is ended, and tried again by the rule of its class.
+  std::int64_t stall_limit_s = 0;
+  friend bool operator==(const RunLimits&, const RunLimits&) = default;
 };
 
 // The canonical, resolved configuration of one run. `version` names the set of defaults that the canonical form leaves out.

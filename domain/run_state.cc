@@ -31,12 +31,15 @@ constexpr std::array kEndCauses = {
     Name{EndCause::kNonFinite, "non_finite"},    Name{EndCause::kUserError, "user_error"},
     Name{EndCause::kOutOfMemory, "out_of_memory"}, Name{EndCause::kStorage, "storage"},
     Name{EndCause::kLaunch, "launch"},           Name{EndCause::kCrashed, "crashed"},
-    Name{EndCause::kMachineLost, "machine_lost"}, Name{EndCause::kFenced, "fenced"}};
+    Name{EndCause::kMachineLost, "machine_lost"}, Name{EndCause::kFenced, "fenced"},
+    Name{EndCause::kDevice, "device"}};
 constexpr std::array kFailureClasses = {
     Name{FailureClass::kNone, "none"},               Name{FailureClass::kUserError, "user_error"},
     Name{FailureClass::kOutOfMemory, "out_of_memory"}, Name{FailureClass::kLostMachine, "lost_machine"},
     Name{FailureClass::kStorage, "storage"},         Name{FailureClass::kLaunch, "launch"},
-    Name{FailureClass::kCrash, "crash"}};
+    Name{FailureClass::kCrash, "crash"},
+    Name{FailureClass::kDevice, "device"},       Name{FailureClass::kStalled, "stalled"},
+    Name{FailureClass::kTimeLimit, "time_limit"}};
 
 template <typename Table, typename Enum>
 std::string_view TextOf(const Table& table, Enum value) {
@@ -75,6 +78,7 @@ FailureClass ClassOf(EndCause cause) {
     case EndCause::kLaunch: return FailureClass::kLaunch;
     case EndCause::kCrashed: return FailureClass::kCrash;
     case EndCause::kMachineLost: return FailureClass::kLostMachine;
+    case EndCause::kDevice: return FailureClass::kDevice;
   }
   return FailureClass::kCrash;
 }

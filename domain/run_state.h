@@ -33,10 +33,11 @@ enum class EndCause {
   kCrashed,      // a process died without a record
   kMachineLost,  // its machine stopped answering
   kFenced,       // it learned that a successor replaced it
+  kDevice,       // the accelerator failed or is gone
 };
 
-// The class of a failure decides about retries.
-enum class FailureClass { kNone, kUserError, kOutOfMemory, kLostMachine, kStorage, kLaunch, kCrash };
+// The class of a failure decides about retries: domain/failure_rules.h.
+enum class FailureClass { kNone, kUserError, kOutOfMemory, kLostMachine, kStorage, kLaunch, kCrash, kDevice, kStalled, kTimeLimit };
 FailureClass ClassOf(EndCause cause);
 
 std::string_view ToString(RunState state);        // "queued", ..., "cancelled"

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "domain/early_stopping.h"
 #include "domain/run_config.h"
 
 namespace entrain::domain {
@@ -29,6 +30,8 @@ struct RunSpec {
   DatasetRef dataset;
   HealthRules health;
   RetryLimits retries;
+  RunLimits limits;
+  EarlyStopping early_stopping;  // the sweep's
   friend bool operator==(const RunSpec&, const RunSpec&) = default;
 };
 
@@ -41,6 +44,7 @@ struct SweepSpec {
   std::int64_t priority = 0;
   // Runs of this sweep that may hold slots at once; 0: no cap.
   std::int64_t max_concurrent_runs = 0;
+  EarlyStopping early_stopping;
   std::vector<RunSpec> runs;
   friend bool operator==(const SweepSpec&, const SweepSpec&) = default;
 };

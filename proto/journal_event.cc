@@ -88,6 +88,22 @@ void Put(const domain::RunJudged& body, v1::Event* out) {
   Encode(body.key, out->mutable_run_judged()->mutable_key());
   out->mutable_run_judged()->set_through_step(body.through_step);
 }
+void Put(const domain::RungReached& body, v1::Event* out) {
+  v1::RungReached* to = out->mutable_rung_reached();
+  Encode(body.key, to->mutable_key());
+  to->set_rung(body.rung);
+  to->set_step(body.step);
+  to->set_value(body.value);
+}
+void Put(const domain::RunProgressed& body, v1::Event* out) { Encode(body.key, out->mutable_run_progressed()->mutable_key()); }
+void Put(const domain::ActOnWorker& body, v1::Event* out) {
+  v1::ActOnWorker* to = out->mutable_act_on_worker();
+  to->set_request(body.request);
+  to->set_worker(body.worker.value());
+  to->set_action(body.action == domain::WorkerAction::kQuarantine ? "quarantine" : "release");
+  to->set_by(body.by);
+  to->set_reason(body.reason);
+}
 void Put(const domain::Tick&, v1::Event* out) { out->mutable_tick(); }
 
 absl::Status Take(const v1::SubmitSweep& from, domain::SubmitSweep* out) {
@@ -146,6 +162,20 @@ absl::Status Take(const v1::RunJudged& from, domain::RunJudged* out) {
   return Decode(from.key(), &out->key);
 }
 
+absl::Status Take(const v1::RungReached& from, domain::RungReached* out) {
+  out->rung = from.rung();
+  out->step = from.step();
+  out->value = from.value();
+  return Decode(from.key(), &out->key);
+}
+absl::Status Take(const v1::RunProgressed& from, domain::RunProgressed* out) { return Decode(from.key(), &out->key); }
+absl::Status Take(const v1::ActOnWorker& from, domain::ActOnWorker* out) {
+  if (from.action() != "quarantine" && from.action() != "release") return UnknownText("act_on_worker.action", from.action());
+  *out = {from.request(), WorkerId(from.worker()), from.action() == "release" ? domain::WorkerAction::kRelease : domain::WorkerAction::kQuarantine,
+          from.by(), from.reason()};
+  return absl::OkStatus();
+}
+
 template <typename Body, typename Message>
 absl::Status TakeAs(const Message& message, domain::Event* event) {
   return Take(message, &event->body.template emplace<Body>());
@@ -164,6 +194,9 @@ absl::Status TakeBody(const v1::Event& from, domain::Event* event) {
     case v1::Event::kCheckpointPublished: return TakeAs<domain::CheckpointPublished>(from.checkpoint_published(), event);
     case v1::Event::kVerdictReached: return TakeAs<domain::VerdictReached>(from.verdict_reached(), event);
     case v1::Event::kRunJudged: return TakeAs<domain::RunJudged>(from.run_judged(), event);
+    case v1::Event::kRungReached: return TakeAs<domain::RungReached>(from.rung_reached(), event);
+    case v1::Event::kRunProgressed: return TakeAs<domain::RunProgressed>(from.run_progressed(), event);
+    case v1::Event::kActOnWorker: return TakeAs<domain::ActOnWorker>(from.act_on_worker(), event);
     case v1::Event::kTick: event->body.emplace<domain::Tick>(); return absl::OkStatus();
     case v1::Event::BODY_NOT_SET: break;
   }
@@ -196,7 +229,7 @@ std::string_view KindOf(const domain::Event& event) {
   static constexpr std::array kNames = {"submit_sweep",    "act_on_run",    "retry_run",
                                         "worker_joined",   "worker_heartbeat", "worker_disconnected",
                                         "attempt_started", "attempt_ended", "checkpoint_published",
-                                        "verdict_reached", "run_judged",    "tick"};
+                                        "verdict_reached", "run_judged",    "rung_reached", "run_progressed", "act_on_worker", "tick"};
   static_assert(kNames.size() == std::variant_size_v<decltype(domain::Event::body)>);
   return kNames[event.body.index()];
 }

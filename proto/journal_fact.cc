@@ -18,12 +18,16 @@ std::string_view ToString(StopKind kind) {
     case StopKind::kCancel: return "cancel";
     case StopKind::kPause: return "pause";
     case StopKind::kPreempt: return "preempt";
+    case StopKind::kStall: return "stall";
+    case StopKind::kTimeLimit: return "time_limit";
+    case StopKind::kRung: return "rung";
   }
   return "";
 }
 
 absl::Status DecodeStopKind(const std::string& text, StopKind* out) {
-  for (const StopKind kind : {StopKind::kHalt, StopKind::kCancel, StopKind::kPause, StopKind::kPreempt}) {
+  for (const StopKind kind : {StopKind::kHalt, StopKind::kCancel, StopKind::kPause, StopKind::kPreempt, StopKind::kStall, StopKind::kTimeLimit,
+                              StopKind::kRung}) {
     if (ToString(kind) == text) {
       *out = kind;
       return absl::OkStatus();
@@ -99,6 +103,7 @@ void Put(const domain::RunRequeued& body, v1::Fact* out) {
 void Put(const domain::RunPaused& body, v1::Fact* out) {
   out->mutable_run_paused()->set_run(body.run.value());
   out->mutable_run_paused()->set_reason(body.reason);
+  out->mutable_run_paused()->set_at_rung(body.at_rung);
 }
 void Put(const domain::RunResumed& body, v1::Fact* out) {
   out->mutable_run_resumed()->set_run(body.run.value());
@@ -127,6 +132,41 @@ void Put(const domain::MemberReleased& body, v1::Fact* out) {
 void Put(const domain::AttemptReclaimed& body, v1::Fact* out) {
   Encode(body.key, out->mutable_attempt_reclaimed()->mutable_key());
 }
+void Put(const domain::RunAged& body, v1::Fact* out) {
+  out->mutable_run_aged()->set_run(body.run.value());
+  out->mutable_run_aged()->set_reason(body.reason);
+}
+void Put(const domain::RunReserved& body, v1::Fact* out) {
+  v1::RunReserved* to = out->mutable_run_reserved();
+  to->set_run(body.run.value());
+  for (const WorkerId& worker : body.workers) to->add_workers(worker.value());
+  to->set_reason(body.reason);
+}
+void Put(const domain::WorkerQuarantined& body, v1::Fact* out) {
+  v1::WorkerQuarantined* to = out->mutable_worker_quarantined();
+  to->set_worker(body.worker.value());
+  to->set_reason(body.reason);
+  to->set_until_ms(body.until_ms);
+}
+void Put(const domain::WorkerReleased& body, v1::Fact* out) {
+  out->mutable_worker_released()->set_worker(body.worker.value());
+  out->mutable_worker_released()->set_reason(body.reason);
+}
+void Put(const domain::RungRecorded& body, v1::Fact* out) {
+  v1::RungRecorded* to = out->mutable_rung_recorded();
+  to->set_run(body.run.value());
+  to->set_rung(body.rung);
+  to->set_step(body.step);
+  to->set_value(body.value);
+}
+void Put(const domain::RungDecided& body, v1::Fact* out) {
+  v1::RungDecided* to = out->mutable_rung_decided();
+  to->set_run(body.run.value());
+  to->set_rung(body.rung);
+  to->set_outcome(ToString(body.outcome));
+  to->set_reason(body.reason);
+}
+void Put(const domain::ProgressHeard&, v1::Fact*) { ENTRAIN_CHECK_MSG(false, "a transient fact is never stored"); }
 void Put(const domain::WorkerHeard&, v1::Fact*) { ENTRAIN_CHECK_MSG(false, "a transient fact is never stored"); }
 void Put(const domain::TermStarted&, v1::Fact*) { ENTRAIN_CHECK_MSG(false, "a transient fact is never stored"); }
 
@@ -182,7 +222,7 @@ absl::Status Take(const v1::RunRequeued& from, domain::RunRequeued* out) {
   return DecodeFailure(from.failure(), &out->failure);
 }
 absl::Status Take(const v1::RunPaused& from, domain::RunPaused* out) {
-  *out = {RunId(from.run()), from.reason()};
+  *out = {RunId(from.run()), from.reason(), from.at_rung()};
   return absl::OkStatus();
 }
 absl::Status Take(const v1::RunResumed& from, domain::RunResumed* out) {
@@ -212,6 +252,35 @@ absl::Status Take(const v1::MemberReleased& from, domain::MemberReleased* out) {
 }
 absl::Status Take(const v1::AttemptReclaimed& from, domain::AttemptReclaimed* out) { return Decode(from.key(), &out->key); }
 
+absl::Status Take(const v1::RunAged& from, domain::RunAged* out) {
+  *out = {RunId(from.run()), from.reason()};
+  return absl::OkStatus();
+}
+absl::Status Take(const v1::RunReserved& from, domain::RunReserved* out) {
+  *out = {RunId(from.run()), {}, from.reason()};
+  for (const std::string& worker : from.workers()) out->workers.emplace_back(worker);
+  return absl::OkStatus();
+}
+absl::Status Take(const v1::WorkerQuarantined& from, domain::WorkerQuarantined* out) {
+  *out = {WorkerId(from.worker()), from.reason(), from.until_ms()};
+  return absl::OkStatus();
+}
+absl::Status Take(const v1::WorkerReleased& from, domain::WorkerReleased* out) {
+  *out = {WorkerId(from.worker()), from.reason()};
+  return absl::OkStatus();
+}
+absl::Status Take(const v1::RungRecorded& from, domain::RungRecorded* out) {
+  *out = {RunId(from.run()), from.rung(), from.step(), from.value()};
+  return absl::OkStatus();
+}
+absl::Status Take(const v1::RungDecided& from, domain::RungDecided* out) {
+  *out = {RunId(from.run()), from.rung(), domain::RungOutcome::kNone, from.reason()};
+  for (const auto outcome : {domain::RungOutcome::kHeld, domain::RungOutcome::kPromoted, domain::RungOutcome::kPruned}) {
+    if (ToString(outcome) == from.outcome()) out->outcome = outcome;
+  }
+  return out->outcome == domain::RungOutcome::kNone ? UnknownText("rung_decided.outcome", from.outcome()) : absl::OkStatus();
+}
+
 template <typename Body, typename Message>
 absl::Status TakeAs(const Message& message, domain::Fact* fact) {
   return Take(message, &fact->body.template emplace<Body>());
@@ -237,6 +306,12 @@ absl::Status TakeBody(const v1::Fact& from, domain::Fact* fact) {
     case v1::Fact::kWaitReasonChanged: return TakeAs<domain::WaitReasonChanged>(from.wait_reason_changed(), fact);
     case v1::Fact::kMemberReleased: return TakeAs<domain::MemberReleased>(from.member_released(), fact);
     case v1::Fact::kAttemptReclaimed: return TakeAs<domain::AttemptReclaimed>(from.attempt_reclaimed(), fact);
+    case v1::Fact::kRunAged: return TakeAs<domain::RunAged>(from.run_aged(), fact);
+    case v1::Fact::kRunReserved: return TakeAs<domain::RunReserved>(from.run_reserved(), fact);
+    case v1::Fact::kWorkerQuarantined: return TakeAs<domain::WorkerQuarantined>(from.worker_quarantined(), fact);
+    case v1::Fact::kWorkerReleased: return TakeAs<domain::WorkerReleased>(from.worker_released(), fact);
+    case v1::Fact::kRungRecorded: return TakeAs<domain::RungRecorded>(from.rung_recorded(), fact);
+    case v1::Fact::kRungDecided: return TakeAs<domain::RungDecided>(from.rung_decided(), fact);
     case v1::Fact::BODY_NOT_SET: break;
   }
   return absl::DataLossError("journal: a fact of a kind that this build does not know");
@@ -269,7 +344,8 @@ std::string_view KindOf(const domain::Fact& fact) {
       "sweep_admitted", "run_retried",  "worker_registered", "worker_silent",  "worker_draining", "run_placed",
       "run_started",    "checkpoint_recorded", "stop_decided", "verdict_recorded", "attempt_closed", "run_requeued",
       "run_paused",     "run_resumed",  "run_finished",      "wait_reason_changed",
-      "member_released", "attempt_reclaimed", "worker_heard", "term_started"};
+      "member_released", "attempt_reclaimed", "run_aged", "run_reserved", "worker_quarantined", "worker_released", "rung_recorded",
+      "rung_decided", "worker_heard", "progress_heard", "term_started"};
   static_assert(kNames.size() == std::variant_size_v<decltype(domain::Fact::body)>);
   return kNames[fact.body.index()];
 }

@@ -24,6 +24,25 @@ void Decode(const v1::HealthRules& from, domain::HealthRules* out) {
   out->non_finite.enabled = from.non_finite().enabled();
 }
 
+void Encode(const domain::EarlyStopping& value, v1::EarlyStopping* out) {
+  out->set_method(ToString(value.method));
+  out->set_metric(ToString(value.metric));
+  out->set_min_steps(value.min_steps);
+  out->set_reduction_factor(value.reduction_factor);
+  out->set_window_steps(value.window_steps);
+}
+
+absl::Status Decode(const v1::EarlyStopping& from, domain::EarlyStopping* out) {
+  if (from.method() != "asha" && from.method() != "sha") return UnknownText("early_stopping.method", from.method());
+  if (from.metric() != "eval_loss" && from.metric() != "train_loss") return UnknownText("early_stopping.metric", from.metric());
+  out->method = from.method() == "asha" ? domain::Halving::kAsync : domain::Halving::kSync;
+  out->metric = from.metric() == "eval_loss" ? domain::RungMetric::kEvalLoss : domain::RungMetric::kTrainLoss;
+  out->min_steps = from.min_steps();
+  out->reduction_factor = from.reduction_factor();
+  out->window_steps = from.window_steps();
+  return absl::OkStatus();
+}
+
 void Encode(const domain::RunSpec& value, v1::RunSpec* out) {
   out->set_cell(value.cell.value());
   out->set_label(value.label);
@@ -42,9 +61,13 @@ void Encode(const domain::RunSpec& value, v1::RunSpec* out) {
   out->mutable_dataset()->set_hash(value.dataset.hash);
   Encode(value.health, out->mutable_health());
   out->mutable_retries()->set_max_failures(value.retries.max_failures);
+  out->mutable_retries()->set_out_of_memory(value.retries.out_of_memory);
+  out->mutable_limits()->set_max_duration_s(value.limits.max_duration_s);
+  out->mutable_limits()->set_stall_limit_s(value.limits.stall_limit_s);
+  if (value.early_stopping.method != domain::Halving::kNone) Encode(value.early_stopping, out->mutable_early_stopping());
 }
 
-void Decode(const v1::RunSpec& from, domain::RunSpec* out) {
+absl::Status Decode(const v1::RunSpec& from, domain::RunSpec* out) {
   out->cell = CellId(from.cell());
   out->label = from.label();
   out->variant = from.variant();
@@ -58,7 +81,9 @@ void Decode(const v1::RunSpec& from, domain::RunSpec* out) {
   out->parameters = from.parameters();
   out->dataset = {from.dataset().name(), from.dataset().hash()};
   Decode(from.health(), &out->health);
-  out->retries.max_failures = from.retries().max_failures();
+  out->retries = {from.retries().max_failures(), from.retries().out_of_memory()};
+  out->limits = {from.limits().max_duration_s(), from.limits().stall_limit_s()};
+  return from.has_early_stopping() ? Decode(from.early_stopping(), &out->early_stopping) : absl::OkStatus();
 }
 
 }  // namespace
@@ -166,6 +191,7 @@ void Encode(const domain::SweepSpec& value, v1::SweepSpec* out) {
   out->set_priority(value.priority);
   out->set_max_concurrent_runs(value.max_concurrent_runs);
   for (const domain::RunSpec& run : value.runs) Encode(run, out->add_runs());
+  if (value.early_stopping.method != domain::Halving::kNone) Encode(value.early_stopping, out->mutable_early_stopping());
 }
 absl::Status Decode(const v1::SweepSpec& from, domain::SweepSpec* out) {
   out->name = from.name();
@@ -174,8 +200,8 @@ absl::Status Decode(const v1::SweepSpec& from, domain::SweepSpec* out) {
   out->priority = from.priority();
   out->max_concurrent_runs = from.max_concurrent_runs();
   out->runs.resize(static_cast<std::size_t>(from.runs_size()));
-  for (int i = 0; i < from.runs_size(); ++i) Decode(from.runs(i), &out->runs[static_cast<std::size_t>(i)]);
-  return absl::OkStatus();
+  for (int i = 0; i < from.runs_size(); ++i) ENTRAIN_RETURN_IF_ERROR(Decode(from.runs(i), &out->runs[static_cast<std::size_t>(i)]));
+  return from.has_early_stopping() ? Decode(from.early_stopping(), &out->early_stopping) : absl::OkStatus();
 }
 
 }  // namespace entrain::journal

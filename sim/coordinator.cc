@@ -31,6 +31,12 @@ std::string TextOf(const decltype(domain::Event::body)& body) {
   if (const auto* verdict = std::get_if<domain::VerdictReached>(&body)) {
     return StrCat("verdict on ", verdict->run.value(), ".", verdict->verdict.attempt, " at step ", verdict->verdict.step);
   }
+  if (const auto* rung = std::get_if<domain::RungReached>(&body)) {
+    return StrCat(rung->key.ToString(), " comes to rung ", rung->rung, " with ", rung->value, " at step ", rung->step);
+  }
+  if (const auto* act = std::get_if<domain::ActOnWorker>(&body)) {
+    return StrCat("people: ", act->action == domain::WorkerAction::kRelease ? "release " : "quarantine ", act->worker.value());
+  }
   if (const auto* judged = std::get_if<domain::RunJudged>(&body)) return StrCat(judged->key.ToString(), " is judged through step ", judged->through_step);
   if (const auto* act = std::get_if<domain::ActOnRun>(&body)) {
     constexpr const char* kWishes[] = {"stop ", "pause ", "resume "};
@@ -169,8 +175,7 @@ void Coordinator::StoreSamples(const ConnectionPtr& connection, const SampleBatc
   for (domain::EntropySample& sample : rounded) sample.entropy_nats = store::AsStored(sample.entropy_nats, run->spec->context);
   ToLane(
       [attempt = batch.key.attempt, rounded = std::move(rounded)](samples::RunJudge* judge, std::vector<EventBody>* events) {
-        judge->Feed(attempt, rounded, {}, events);
-        return absl::OkStatus();
+        return judge->Feed(attempt, rounded, {}, events);
       },
       batch.key.run);
 }

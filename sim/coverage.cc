@@ -17,7 +17,7 @@ using Pair = std::pair<std::string, std::string>;
 // What the event is about decides which states it meets.
 const std::vector<std::string> kRunStates = {"unknown", "queued", "held_back", "queued_silent", "starting", "running", "judging", "paused",
                                              "stopping", "stopping_judging", "succeeded", "halted", "pruned", "failed", "cancelled"};
-const std::vector<std::string> kWorkerStates = {"unknown", "live", "draining", "away", "silent"};
+const std::vector<std::string> kWorkerStates = {"unknown", "live", "draining", "quarantined", "away", "silent"};
 const std::vector<std::string> kKeyStates = {"new", "known_same", "known_other"};
 const std::vector<std::string> kClockStates = {"any"};
 
@@ -58,6 +58,11 @@ Pair PairOf(const core::State& state, const domain::AttemptEnded& event) { retur
 Pair PairOf(const core::State& state, const domain::CheckpointPublished& event) { return {StateOf(state, event.key.run), "checkpoint"}; }
 Pair PairOf(const core::State& state, const domain::VerdictReached& event) { return {StateOf(state, event.run), "verdict"}; }
 Pair PairOf(const core::State& state, const domain::RunJudged& event) { return {StateOf(state, event.key.run), "judged"}; }
+Pair PairOf(const core::State& state, const domain::RungReached& event) { return {StateOf(state, event.key.run), "rung"}; }
+Pair PairOf(const core::State& state, const domain::RunProgressed& event) { return {StateOf(state, event.key.run), "progressed"}; }
+Pair PairOf(const core::State& state, const domain::ActOnWorker& event) {
+  return {StateOf(state, event.worker), event.action == domain::WorkerAction::kRelease ? "release" : "quarantine"};
+}
 Pair PairOf(const core::State&, const domain::Tick&) { return {"any", "tick"}; }
 
 std::vector<Row> RowsOf(const domain::SubmitSweep*) { return {{"submit", &kKeyStates}}; }
@@ -71,6 +76,9 @@ std::vector<Row> RowsOf(const domain::AttemptEnded*) { return {{"ended", &kRunSt
 std::vector<Row> RowsOf(const domain::CheckpointPublished*) { return {{"checkpoint", &kRunStates}}; }
 std::vector<Row> RowsOf(const domain::VerdictReached*) { return {{"verdict", &kRunStates}}; }
 std::vector<Row> RowsOf(const domain::RunJudged*) { return {{"judged", &kRunStates}}; }
+std::vector<Row> RowsOf(const domain::RungReached*) { return {{"rung", &kRunStates}}; }
+std::vector<Row> RowsOf(const domain::RunProgressed*) { return {{"progressed", &kRunStates}}; }
+std::vector<Row> RowsOf(const domain::ActOnWorker*) { return {{"quarantine", &kWorkerStates}, {"release", &kWorkerStates}}; }
 std::vector<Row> RowsOf(const domain::Tick*) { return {{"tick", &kClockStates}}; }
 
 template <typename... Bodies>
@@ -90,7 +98,6 @@ std::vector<Exception> Exceptions() {
   std::vector<Exception> all;
   for (const Row& row : AllRows(static_cast<const decltype(domain::Event::body)*>(nullptr))) {
     if (row.states != &kRunStates) continue;
-    all.push_back({{"pruned", row.event}, "nothing prunes a run until early stopping across runs is decided in the core"});
     if (row.event == "stop" || row.event == "pause" || row.event == "resume" || row.event == "retry") continue;
     all.push_back({{"unknown", row.event}, "a worker or the lane speaks only of runs that a durable decision started"});
   }

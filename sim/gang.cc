@@ -43,6 +43,11 @@ void Machine::Train(const AttemptKey& key) {
       if (folder->checkpoints.empty() || folder->checkpoints.back() < folder->step) folder->checkpoints.push_back(folder->step);
       return EndGang(folder, EndCause::kCompleted, "");
     }
+    if (folder->fate.stalls_at_step > 0 && folder->step >= folder->fate.stalls_at_step) {
+      stage_->Note(info_.id.value(), ": gang ", key.ToString(), " stalls at step ", folder->step);
+      folder->hangs = true;
+      return;
+    }
     ++folder->step;
     if (folder->step == folder->script.non_finite_at_step) return EndGang(folder, EndCause::kNonFinite, "the loss is nan");
     if (folder->fate.cause != EndCause::kCompleted && folder->step >= folder->fate.at_step) {

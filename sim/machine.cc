@@ -134,7 +134,7 @@ void Machine::Do(const worker::StartAttempt& action) {
   Folder& folder = folders_[key];
   folder.launch = action.launch;
   folder.script = ScriptOf(stage_->seed(), action.launch.spec);
-  folder.fate = FateOf(stage_->seed(), key, action.launch.spec.steps, stage_->weather().fail_attempt_per_mille);
+  folder.fate = FateOf(stage_->seed(), key, action.launch.spec, stage_->weather().fail_attempt_per_mille);
   folder.step = folder.delivered_step = folder.sent_step = action.launch.resume_from.step;
   stage_->Note(info_.id.value(), ": starts ", key.ToString(), " from step ", folder.step);
   Later(stage_->Between(50, 500), [this, key] { BeginGang(key); });

@@ -23,15 +23,24 @@ constexpr ShapeChoice kShapes[] = {{1, 1}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, {1, 2
 domain::SweepSpec People::SomeSweep(std::int64_t runs) {
   domain::SweepSpec spec;
   spec.name = StrCat("sweep", sweeps_.size());
-  spec.owner = stage_->rng().Below(2) == 0 ? "ann" : "bob";
+  constexpr const char* kOwners[] = {"ann", "bob", "eve"};
+  spec.owner = kOwners[stage_->rng().Below(3)];
   spec.yaml = "text";
-  spec.priority = stage_->rng().Below(4) == 0 ? 1 : 0;
+  spec.priority = stage_->rng().Below(2) == 0 ? 0 : stage_->Between(-1, 2);
+  if (stage_->rng().Below(3) == 0) {
+    spec.early_stopping = {stage_->rng().Below(2) == 0 ? domain::Halving::kAsync : domain::Halving::kSync, domain::RungMetric::kTrainLoss,
+                           stage_->Between(3, 8), stage_->Between(2, 3), 3};
+  }
+  const std::int64_t stall_limit_s = stage_->rng().Below(3) == 0 ? stage_->Between(10, 30) : 0;
+  const std::int64_t max_duration_s = stage_->rng().Below(6) == 0 ? stage_->Between(5, 40) : 0;
   spec.max_concurrent_runs = stage_->rng().Below(3) == 0 ? stage_->Between(1, 3) : 0;
   for (std::int64_t i = 0; i < runs; ++i) {
     ShapeChoice shape = kShapes[stage_->rng().Below(std::size(kShapes))];
     if (stage_->rng().Below(60) == 0) shape = {1, 8};  // no machine is that large
     spec.runs.push_back(MakeSpec(StrCat(sweeps_.size(), ".", i), shape.machines, shape.ranks, stage_->Between(8, 60)));
     spec.runs.back().retries.max_failures = stage_->Between(0, 3);
+    spec.runs.back().limits = {max_duration_s, stall_limit_s};
+    spec.runs.back().early_stopping = spec.early_stopping;
   }
   return spec;
 }
@@ -49,12 +58,14 @@ void People::SubmitCrowd() {
   domain::SweepSpec gang = SomeSweep(0);
   gang.owner = "ann";
   gang.priority = gang.max_concurrent_runs = 0;
+  gang.early_stopping = {};
   gang.runs.push_back(MakeSpec("gang", 2, 2, 10));
   SubmitAfter(12'000, gang);
   for (std::int64_t at_ms = 1'000; at_ms < 110'000; at_ms += 9'000) {
     domain::SweepSpec small = SomeSweep(0);
-    small.owner = "bob";
+    small.owner = at_ms % 2 == 0 ? "bob" : "ann";
     small.priority = small.max_concurrent_runs = 0;
+    small.early_stopping = {};
     const std::int64_t runs = at_ms < 2'000 ? 16 : 7;
     for (std::int64_t i = 0; i < runs; ++i) {
       small.runs.push_back(MakeSpec(StrCat("crowd", at_ms, ".", i), 1, 1, stage_->Between(35, 60)));
@@ -131,6 +142,11 @@ void People::Act(const RunId& run, domain::RunAction action) {
   coordinator_->Request(event, event.request, [](const domain::Reply&) {});
 }
 
+void People::ActOn(const WorkerId& worker, domain::WorkerAction action) {
+  domain::ActOnWorker event{++requests_, worker, action, "ann", ""};
+  coordinator_->Request(event, event.request, [](const domain::Reply&) {});
+}
+
 void People::Meddle() {
   if (!stage_->faults()) return;
   constexpr domain::RunAction kActions[] = {domain::RunAction::kPause, domain::RunAction::kResume, domain::RunAction::kPause,
@@ -144,6 +160,9 @@ void People::Meddle() {
   } else if (choice == 5) {
     domain::RetryRun event{++requests_, run, "ann"};
     coordinator_->Request(event, event.request, [](const domain::Reply&) {});
+  } else if (stage_->rng().Below(2) == 0) {
+    const WorkerId worker(stage_->rng().Below(20) == 0 ? "w-none" : StrCat("w", stage_->Between(1, 5)));
+    ActOn(worker, stage_->rng().Below(3) == 0 ? domain::WorkerAction::kQuarantine : domain::WorkerAction::kRelease);
   }
   stage_->timeline().After(stage_->Between(100, 2 * kMeddleMs), [this] { Meddle(); });
 }
@@ -151,8 +170,12 @@ void People::Meddle() {
 void People::Settle() {
   const samples::PublishedState::View state = coordinator_->state();
   for (const auto& [id, run] : state->runs) {
-    if (run->state == domain::RunState::kPaused) Act(id, domain::RunAction::kResume);
+    // What waits at a rung is the core's to promote or prune.
+    if (run->state == domain::RunState::kPaused && !run->paused_at_rung) Act(id, domain::RunAction::kResume);
     if (run->wait.has_value() && run->wait->never) Act(id, domain::RunAction::kStop);
+  }
+  for (const auto& [id, worker] : state->workers) {
+    if (worker->quarantined && worker->quarantined_until_ms == 0) ActOn(id, domain::WorkerAction::kRelease);
   }
   stage_->timeline().After(kSettleMs, [this] { Settle(); });
 }

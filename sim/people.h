@@ -45,6 +45,7 @@ class People {
   domain::SweepSpec SomeSweep(std::int64_t runs);
   RunId SomeRun();
   void Act(const RunId& run, domain::RunAction action);
+  void ActOn(const WorkerId& worker, domain::WorkerAction action);
 
   Stage* const stage_;
   Network* const network_;

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
+#include <tuple>
 #include <variant>
 
+#include "coordinator/core/edit.h"
 #include "coordinator/scheduler/placement.h"
 #include "coordinator/scheduler/plan.h"
 
@@ -36,7 +39,7 @@ const WorkerId* SpeakerOf(const domain::Event& event) {
   return std::visit(
       [](const auto& body) -> const WorkerId* {
         using Body = std::decay_t<decltype(body)>;
-        if constexpr (std::is_same_v<Body, domain::WorkerDisconnected>) {
+        if constexpr (std::is_same_v<Body, domain::WorkerDisconnected> || std::is_same_v<Body, domain::ActOnWorker>) {
           return nullptr;
         } else if constexpr (std::is_same_v<Body, domain::WorkerJoined>) {
           return &body.info.id;
@@ -87,12 +90,54 @@ void Referee::CheckTransition(const core::Run* before, const domain::Fact& fact)
       stage_->Break("attempt ", placed->key.ToString(), " starts from step ", placed->resume_from.step, ", its newest checkpoint is of ", newest);
     }
   }
+  if (const auto* placed = std::get_if<domain::RunPlaced>(&fact.body)) CheckTurnOf(*before, *placed);
+  if (const auto* reserved = std::get_if<domain::RunReserved>(&fact.body)) preempting_ = reserved->run;
+  if (const auto* stop = std::get_if<domain::StopDecided>(&fact.body); stop != nullptr && stop->reason.starts_with("preempted")) {
+    CheckPreemption(*before, fact.at_ms);
+  }
   if (const auto* recorded = std::get_if<domain::CheckpointRecorded>(&fact.body)) {
     if (recorded->checkpoint.attempt != before->attempt) {
       stage_->Break("a checkpoint of attempt ", recorded->checkpoint.attempt, " was accepted for ", before->id.value(), ", whose attempt is ",
                     before->attempt);
     }
   }
+}
+
+// Of two waiting runs of the same shape the one that has its turn first is placed first: what fits the other fits it.
+void Referee::CheckTurnOf(const core::Run& run, const domain::RunPlaced& placed) {
+  const scheduler::Request mine = core::RequestOf(durable_, run);
+  for (const auto& [queue_class, waiting] : durable_.index.queue.classes()) {
+    // A cap may be taken up by a large gang of the same sweep that goes first.
+    if (!queue_class.capped_sweep.empty() || queue_class.shape != mine.shape || queue_class.owner == mine.owner) continue;
+    const scheduler::Request& other = waiting.begin()->second;
+    const auto turn = [](const scheduler::Request& request, std::int64_t slots) {
+      return std::tuple(-request.priority, request.aged ? 0 : 1, request.aged ? 0 : slots, request.number);
+    };
+    const std::int64_t my_slots = SlotsHeldBy(mine.owner);
+    const std::int64_t other_slots = SlotsHeldBy(other.owner);
+    if (turn(other, other_slots) < turn(mine, my_slots)) {
+      stage_->Break("attempt ", placed.key.ToString(), " of ", mine.owner, " (priority ", mine.priority, ", ", my_slots, " slots) was placed before run ",
+                    other.run.value(), " of ", other.owner, " (priority ", other.priority, ", ", other_slots, " slots)");
+    }
+  }
+}
+
+std::int64_t Referee::SlotsHeldBy(const std::string& owner) const {
+  std::int64_t slots = 0;
+  for (const auto& [id, run] : durable_.runs) {
+    if (run->owner == owner && core::IsActive(*run)) slots += run->spec->resources.WorldSize();
+  }
+  return slots;
+}
+
+void Referee::CheckPreemption(const core::Run& victim, std::int64_t at_ms) {
+  const core::Run* winner = durable_.FindRun(preempting_);
+  if (winner == nullptr || winner->priority <= victim.priority) {
+    stage_->Break("run ", victim.id.value(), " of priority ", victim.priority, " was preempted for ", preempting_.value(), ", whose priority is no higher");
+    return;
+  }
+  const std::int64_t ran_ms = victim.current == nullptr || !victim.current->started ? 0 : at_ms - victim.current->started_ms;
+  if (ran_ms < config_.min_run_before_preempt_ms) stage_->Break("run ", victim.id.value(), " was preempted after ", ran_ms, " ms");
 }
 
 void Referee::CheckSilence(const domain::WorkerSilent& fact, std::int64_t at_ms) {
@@ -145,10 +190,15 @@ void Referee::CheckPromises(const core::State& state) {
 
 void Referee::CheckTurn(const core::State& state) {
   RunId first;
-  for (const auto& [rank, queue_class] : state.index.queue.heads()) {
-    if (!scheduler::CouldEverFit(state.index.fleet, queue_class.shape)) continue;
-    first = state.index.queue.First(queue_class)->run;
-    break;
+  std::optional<scheduler::Turn> best;
+  for (const auto& [owner, heads] : state.index.queue.heads()) {
+    for (const auto& [rank, head] : heads) {
+      if (!scheduler::CouldEverFit(state.index.fleet, head.queue_class.shape)) continue;
+      const scheduler::Turn turn = state.index.queue.TurnOf(owner, rank);
+      if (best.has_value() && *best < turn) continue;
+      best = turn;
+      first = state.index.queue.First(head.queue_class)->run;
+    }
   }
   if (first != first_in_line_ || stage_->faults()) {
     first_in_line_ = first;
@@ -161,7 +211,8 @@ void Referee::CheckTurn(const core::State& state) {
 void Referee::Leaves(const domain::Effect& effect) {
   if (const auto* reply = std::get_if<domain::Reply>(&effect)) {
     const bool names_nothing = reply->id.empty() || !reply->status.ok();
-    if (!names_nothing && durable_.FindSweep(SweepId(reply->id)) == nullptr && durable_.FindRun(RunId(reply->id)) == nullptr) {
+    if (!names_nothing && durable_.FindSweep(SweepId(reply->id)) == nullptr && durable_.FindRun(RunId(reply->id)) == nullptr &&
+        durable_.FindWorker(WorkerId(reply->id)) == nullptr) {
       stage_->Break("the answer \"", reply->id, "\" left before what it tells was durable");
     }
   }

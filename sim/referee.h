@@ -44,6 +44,9 @@ class Referee {
  private:
   void Take(const domain::Fact& fact);
   void CheckTransition(const core::Run* before, const domain::Fact& fact);
+  void CheckTurnOf(const core::Run& run, const domain::RunPlaced& placed);
+  std::int64_t SlotsHeldBy(const std::string& owner) const;
+  void CheckPreemption(const core::Run& victim, std::int64_t at_ms);
   void CheckSilence(const domain::WorkerSilent& fact, std::int64_t at_ms);
   void CheckPromises(const core::State& state);
   // All of a gang or nothing: none that is counted on has a machine that is not.
@@ -65,6 +68,7 @@ class Referee {
   };
   std::map<domain::AttemptKey, Gang> gangs_;
   std::map<std::pair<WorkerId, std::int32_t>, domain::AttemptKey> taken_;
+  RunId preempting_;  // whom the last reservation was for
   RunId first_in_line_;
   std::int64_t first_since_ms_ = 0;
 };

@@ -29,6 +29,7 @@ RunScript ScriptOf(std::uint64_t seed, const domain::RunSpec& spec) {
   RunScript script;
   script.step_ms = 50 + static_cast<std::int64_t>(rng.Below(450));
   script.checkpoint_every_steps = 4 + static_cast<std::int64_t>(rng.Below(12));
+  script.loss = 3.0 + 2.0 * rng.Uniform();
   if (spec.variant == kLongVariant) {
     script.step_ms = 450;
     return script;
@@ -41,14 +42,20 @@ RunScript ScriptOf(std::uint64_t seed, const domain::RunSpec& spec) {
   return script;
 }
 
-Fate FateOf(std::uint64_t seed, const domain::AttemptKey& key, std::int64_t steps, std::uint64_t fail_per_mille) {
+Fate FateOf(std::uint64_t seed, const domain::AttemptKey& key, const domain::RunSpec& spec, std::uint64_t fail_per_mille) {
+  const std::int64_t steps = spec.steps;
   Rng rng(seed, StreamOf(key.ToString()));
   Fate fate;
   fate.freezes = fail_per_mille > 0 && rng.Below(12) == 0;
+  // Only a run with a stall limit ever ends then.
+  if (fail_per_mille > 0 && spec.limits.stall_limit_s > 0 && rng.Below(4) == 0) {
+    fate.stalls_at_step = 1 + static_cast<std::int64_t>(rng.Below(static_cast<std::uint64_t>(steps)));
+  }
   if (rng.Below(1000) >= fail_per_mille) return fate;
   constexpr domain::EndCause kCauses[] = {domain::EndCause::kCrashed, domain::EndCause::kCrashed, domain::EndCause::kOutOfMemory,
-                                          domain::EndCause::kStorage, domain::EndCause::kLaunch, domain::EndCause::kUserError};
-  fate.cause = kCauses[rng.Below(6)];
+                                          domain::EndCause::kStorage, domain::EndCause::kLaunch, domain::EndCause::kUserError,
+                                          domain::EndCause::kDevice};
+  fate.cause = kCauses[rng.Below(7)];
   const bool comes_up = fate.cause != domain::EndCause::kLaunch && fate.cause != domain::EndCause::kUserError;
   fate.at_step = comes_up ? 1 + static_cast<std::int64_t>(rng.Below(static_cast<std::uint64_t>(steps))) : 0;
   return fate;
@@ -60,7 +67,8 @@ domain::EntropySample SampleOf(const RunScript& script, const domain::RunSpec& s
   const double bound_nats = domain::EntropyBoundNats(spec.context);
   domain::EntropySample sample;
   sample.step = step;
-  sample.loss = step == script.non_finite_at_step ? std::numeric_limits<double>::quiet_NaN() : 4.0 - 0.01 * static_cast<double>(step);
+  sample.loss = step == script.non_finite_at_step ? std::numeric_limits<double>::quiet_NaN() : script.loss - 0.01 * static_cast<double>(step);
+  sample.wall_ms = step * script.step_ms;
   sample.grad_norm = 1.0;
   sample.tokens = step * 16;
   sample.entropy_nats.assign(static_cast<std::size_t>(spec.n_layer * spec.n_head), static_cast<float>(bound_nats * (collapsed ? 0.01 : 0.6)));

@@ -17,6 +17,7 @@ struct RunScript {
   std::int64_t collapses_at_step = 0;
   bool only_first_attempt = false;
   std::int64_t non_finite_at_step = 0;  // 0: never
+  double loss = 4.0;                     // at step 0; runs differ, so that rungs have an order
 };
 // Cells of this variant are healthy and take about half a second a step.
 inline constexpr char kLongVariant[] = "long";
@@ -27,8 +28,9 @@ struct Fate {
   domain::EndCause cause = domain::EndCause::kCompleted;  // kCompleted: it does not
   std::int64_t at_step = 0;                               // 0: it never comes up
   bool freezes = false;                                   // it hangs when it is stopped; only a kill ends it
+  std::int64_t stalls_at_step = 0;                        // from there it lives and trains no more; 0: never
 };
-Fate FateOf(std::uint64_t seed, const domain::AttemptKey& key, std::int64_t steps, std::uint64_t fail_per_mille);
+Fate FateOf(std::uint64_t seed, const domain::AttemptKey& key, const domain::RunSpec& spec, std::uint64_t fail_per_mille);
 
 domain::EntropySample SampleOf(const RunScript& script, const domain::RunSpec& spec, AttemptNumber attempt, std::int64_t step);
 

@@ -23,6 +23,9 @@ core::CoreConfig ConfigOf(std::uint64_t seed) {
   config.lease_ms = 8'000 + static_cast<std::int64_t>(rng.Below(8'000));
   config.backoff_ms = rng.Below(3) == 0 ? 0 : 200 + static_cast<std::int64_t>(rng.Below(1'500));
   config.max_backoff_ms = 5'000;
+  config.age_limit_ms = 20'000 + static_cast<std::int64_t>(rng.Below(20'000));
+  config.min_run_before_preempt_ms = static_cast<std::int64_t>(rng.Below(8'000));
+  config.quarantine_ms = 5'000 + static_cast<std::int64_t>(rng.Below(20'000));
   config.max_history = 12;
   config.max_checkpoints_kept = 3;
   return config;
@@ -120,12 +123,10 @@ class Simulation {
     if (!stage_.faults()) return;
     Machine* machine = Some();
     for (int tries = 0; tries < 4 && !machine->trains(); ++tries) machine = Some();
-    // A damaged disk: folders of gangs that the coordinator knows to be up are gone. (It launches one of which it knows no more than
-    // that it told the machine to start it again under the same number, so that such a folder must not get lost.)
+    // A damaged disk: folders are gone, also of gangs that the coordinator has told the machine to start and not heard of since.
     const bool damaged = stage_.rng().Below(2) == 0;
     machine->PowerOff(stage_.rng().Below(2) == 0 ? stage_.Between(500, 6'000) : stage_.Between(1'000, 40'000), [this, damaged](const domain::AttemptKey& key) {
-      const core::Attempt* attempt = referee_.durable().FindAttempt(key);
-      return damaged && attempt != nullptr && attempt->started;
+      return damaged && referee_.durable().FindAttempt(key) != nullptr;
     });
     stage_.timeline().After(stage_.Between(100, 15'000), [this, id = machine->id()] {
       for (const auto& other : machines_) other->LosePartOn(id);

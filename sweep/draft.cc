@@ -61,6 +61,8 @@ std::vector<Field<Draft>> MakeDraftFields() {
       "health.non_finite", NonFiniteFields(), [](Draft & draft) -> auto& { return draft.health.non_finite; }, &all);
   AddSection(
       "retries", RetryFields(), [](Draft & draft) -> auto& { return draft.retries; }, &all);
+  AddSection(
+      "limits", LimitFields(), [](Draft & draft) -> auto& { return draft.limits; }, &all);
   return all;
 }
 

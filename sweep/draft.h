@@ -20,6 +20,7 @@ struct Draft {
   domain::RunConfig config;
   domain::HealthRules health;
   domain::RetryLimits retries;
+  domain::RunLimits limits;
   // Quantities that a file may state in tokens or as a share; 0 is "not stated". The later of two ways of stating one
   // thing counts.
   struct Stated {

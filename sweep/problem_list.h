@@ -21,6 +21,7 @@ class ProblemList {
   // The same problem at the same place is kept once; after kMaxProblems only counted.
   void Add(Place place, std::string field, std::string message);
   bool empty() const { return problems_.empty(); }
+  std::size_t size() const { return problems_.size(); }
   // In file order.
   std::vector<Problem> Take();
 

@@ -36,7 +36,7 @@ axes:
 ```
 
 The file gives variants x axes = runs: here four, called `SM+LN+G seed=1` and so on. A run's settings are laid over each other in this order:
-defaults, the file's `model`, `train`, `resources`, `health` and `retries`, the variant's preset, the variant's own settings, the axes.
+defaults, the file's `model`, `train`, `resources`, `health`, `retries` and `limits`, the variant's preset, the variant's own settings, the axes.
 
 )";
 
@@ -47,7 +47,7 @@ A list; without it there is one variant, `base`. Each entry is a preset's name, 
 |---|---|
 | `name` | Unique name; the preset's when it is left out. A variant that carries a preset's name is that preset unless it says `preset: none`. |
 | `preset` | One of the presets below, or `none`. |
-| `model`, `train`, `resources`, `health`, `retries` | Settings of this variant. |
+| `model`, `train`, `resources`, `health`, `retries`, `limits` | Settings of this variant. |
 | a dotted field, such as `train.lr` | The same, short. |
 
 ## axes
@@ -197,7 +197,8 @@ json SettingSections() {
           {"train", {{"$ref", "#/$defs/train"}}},
           {"resources", {{"$ref", "#/$defs/resources"}}},
           {"health", {{"$ref", "#/$defs/health"}}},
-          {"retries", {{"$ref", "#/$defs/retries"}}}};
+          {"retries", {{"$ref", "#/$defs/retries"}}},
+          {"limits", {{"$ref", "#/$defs/limits"}}}};
 }
 
 json VariantSchema() {
@@ -232,6 +233,13 @@ std::string SweepReferenceMarkdown() {
   DataSource data;
   data.tokenizer = "bytes";
   for (const auto& field : DataFields()) StrAppend(&out, Row(field, field.name, ToText(field.get(data))));
+  StrAppend(&out, "\n## early_stopping\nSuccessive halving over the sweep's runs: at each rung the best 1/reduction_factor train on, the others wait at ",
+            "a checkpoint\nand are pruned once nobody can come to the rung any more. Without this section every run trains to its end.\n\n",
+            kTableHead);
+  static const domain::EarlyStopping halving;
+  for (const auto& field : EarlyStoppingFields()) {
+    StrAppend(&out, Row(field, field.name, field.name == "min_steps" ? "" : ToText(field.get(halving))));
+  }
   StrAppend(&out, "\n", kRules);
   AppendSection("model", "model.", &out);
   AppendSection("train", "train.", &out);
@@ -240,6 +248,7 @@ std::string SweepReferenceMarkdown() {
   AppendSection("health.collapse", "health.collapse.", &out);
   AppendSection("health.non_finite", "health.non_finite.", &out);
   AppendSection("retries", "retries.", &out);
+  AppendSection("limits", "limits.", &out);
   AppendPresets(&out);
   return out;
 }
@@ -250,6 +259,9 @@ std::string SweepJsonSchema() {
   json data = json::object();
   for (const auto& field : DataFields()) data[field.name] = SchemaOf(field);
   properties["data"] = ObjectSchema(std::move(data));
+  json halving = json::object();
+  for (const auto& field : EarlyStoppingFields()) halving[field.name] = SchemaOf(field);
+  properties["early_stopping"] = ObjectSchema(std::move(halving));
   properties["variants"] = {{"type", "array"}, {"minItems", 1}, {"items", VariantSchema()}};
   properties["axes"] = AxesSchema();
   const json rules = {{"type", "array"}, {"items", {{"type", "object"}}}};
@@ -267,7 +279,8 @@ std::string SweepJsonSchema() {
                      {"train", SectionSchema("train.")},
                      {"resources", SectionSchema("resources.")},
                      {"health", SwitchOr(ObjectSchema(std::move(health)))},
-                     {"retries", SectionSchema("retries.")}};
+                     {"retries", SectionSchema("retries.")},
+                     {"limits", SectionSchema("limits.")}};
   return schema.dump(2) + "\n";
 }
 

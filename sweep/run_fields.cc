@@ -251,6 +251,18 @@ const std::vector<Field<domain::RetryLimits>>& RetryFields() {
   static const std::vector<Field<domain::RetryLimits>> fields = {
       Integer("max_failures", &domain::RetryLimits::max_failures, Between(0, 1000),
               "Launches after failures that may be the run's own; lost machines do not count."),
+      Bool("out_of_memory", &domain::RetryLimits::out_of_memory,
+           "Whether running out of memory is retried like a crash; by default it is not, since the same run needs the same memory."),
+  };
+  return fields;
+}
+
+const std::vector<Field<domain::RunLimits>>& LimitFields() {
+  static const std::vector<Field<domain::RunLimits>> fields = {
+      Integer("max_duration_s", &domain::RunLimits::max_duration_s, Between(0, 1e9),
+              "Seconds that the run's gangs may be up, over all attempts; then it is stopped at a checkpoint and has failed. 0: no limit."),
+      Integer("stall_limit_s", &domain::RunLimits::stall_limit_s, Between(0, 1e9),
+              "Seconds without a sample after which an attempt is ended and retried as `stalled`. 0: no limit."),
   };
   return fields;
 }

@@ -17,6 +17,7 @@ const std::vector<Field<domain::Resources>>& ResourceFields();
 const std::vector<Field<domain::CollapseRule>>& CollapseFields();
 const std::vector<Field<domain::NonFiniteRule>>& NonFiniteFields();
 const std::vector<Field<domain::RetryLimits>>& RetryFields();
+const std::vector<Field<domain::RunLimits>>& LimitFields();
 
 // A fused FFN has one linear, so that "the FFN's linears" are ffn_in alone.
 void NarrowReparamTargets(domain::LayerConfig* layer);

@@ -91,6 +91,9 @@ class Expansion {
     run.dataset = draft.config.dataset;
     run.health = draft.health;
     run.retries = draft.retries;
+    run.limits = draft.limits;
+    run.early_stopping = file_.head.early_stopping;
+    if (!CheckRungs(draft.config.train)) return;
     config_bytes_ += run.config_json.size();
     if (config_bytes_ > kMaxConfigBytes) {
       problems_->Add({}, "",
@@ -98,6 +101,22 @@ class Expansion {
     }
     result_->spec.runs.push_back(std::move(run));
     result_->estimates.push_back(estimate);
+  }
+
+  // Whether the run can be compared at its first rung.
+  bool CheckRungs(const domain::TrainConfig& train) {
+    const domain::EarlyStopping& rule = file_.head.early_stopping;
+    if (rule.method == domain::Halving::kNone || file_.early_stopping_failed) return true;
+    if (rule.min_steps >= train.steps) {
+      problems_->Add(file_.early_stopping_place, "early_stopping.min_steps",
+                     StrCat("is ", rule.min_steps, "; a run of ", train.steps, " steps never comes to a rung"));
+      return false;
+    }
+    if (rule.metric == domain::RungMetric::kEvalLoss && train.eval_interval_steps == 0) {
+      problems_->Add(file_.early_stopping_place, "early_stopping.metric", "eval_loss needs train.eval_interval_steps above 0");
+      return false;
+    }
+    return true;
   }
 
   // A run is known by its configuration and by its label; two alike would be one.

@@ -45,8 +45,26 @@ bool IsReference(const std::string& text) {
 
 const std::vector<std::string>& Sections() {
   static const std::vector<std::string> names = {
-      "name", "priority", "max_concurrent_runs", "data", "variants", "axes", "exclude", "when"};
+      "name", "priority", "max_concurrent_runs", "early_stopping", "data", "variants", "axes", "exclude", "when"};
   return names;
+}
+
+// A map of plain fields.
+template <typename Section>
+void ReadFields(const YamlNode& map, const std::string& where, const std::vector<Field<Section>>& fields, ProblemList* problems, Section* out) {
+  for (const YamlEntry& entry : map.entries) {
+    const Field<Section>* field = FindField(fields, entry.key);
+    const std::string path = StrCat(where, ".", entry.key);
+    std::string why;
+    if (field == nullptr) {
+      problems->Add(entry.place, path,
+                    StrCat("unknown field; known: ", absl::StrJoin(NamesOf(fields), ", "), DidYouMean(entry.key, NamesOf(fields))));
+    } else if (const auto value = ReadValue(*entry.value, *field, &why)) {
+      field->set(*out, *value);
+    } else {
+      problems->Add(entry.value->place, path, why);
+    }
+  }
 }
 
 class FileReader {
@@ -56,6 +74,7 @@ class FileReader {
 
   void Read() {
     ReadHead();
+    ReadEarlyStopping();
     ReadDataSection(root_, problems_, &file_->data);
     file_->settings = settings_.Read(root_, "", Sections());
     ReadVariants();
@@ -84,6 +103,22 @@ class FileReader {
     } else if (name->value->IsScalar()) {
       if (const std::string why = WhyBadName(file_->head.name); !why.empty()) Bad(name->value->place, "name", why);
     }
+  }
+
+  void ReadEarlyStopping() {
+    const YamlEntry* section = root_.Find("early_stopping");
+    if (section == nullptr || section->value->kind == YamlNode::Kind::kNull) return;
+    file_->early_stopping_place = section->place;
+    domain::EarlyStopping& rule = file_->head.early_stopping;
+    const std::size_t before = problems_->size();
+    if (!section->value->IsMap()) {
+      Bad(section->value->place, "early_stopping", StrCat("must be a map of fields; is ", DescribeNode(*section->value)));
+    } else {
+      ReadFields(*section->value, "early_stopping", EarlyStoppingFields(), problems_, &rule);
+      const bool lacks = rule.method != domain::Halving::kNone && section->value->Find("min_steps") == nullptr;
+      if (lacks) Bad(section->place, "early_stopping.min_steps", "is missing; it is the step of the first rung");
+    }
+    file_->early_stopping_failed = problems_->size() != before;
   }
 
   void ReadVariants() {
@@ -358,6 +393,25 @@ const std::vector<Field<domain::SweepSpec>>& HeadFields() {
   return fields;
 }
 
+const std::vector<Field<domain::EarlyStopping>>& EarlyStoppingFields() {
+  using domain::EarlyStopping;
+  static const std::vector<Field<EarlyStopping>> fields = {
+      Choice("method", &EarlyStopping::method,
+             Names<domain::Halving>{{"none", domain::Halving::kNone}, {"asha", domain::Halving::kAsync}, {"sha", domain::Halving::kSync}},
+             "asha: the best of the runs that have reported at a rung so far go on at once; sha: nobody goes on before every run has "
+             "reported or ended, so that the outcome does not depend on timing."),
+      Choice("metric", &EarlyStopping::metric,
+             Names<domain::RungMetric>{{"eval_loss", domain::RungMetric::kEvalLoss}, {"train_loss", domain::RungMetric::kTrainLoss}},
+             "What runs are compared by, smaller is better. eval_loss: the first held-out evaluation at or after the rung (perplexity "
+             "gives the same order); train_loss: the mean over the last window_steps steps."),
+      Integer("min_steps", &EarlyStopping::min_steps, Between(1, 1e9),
+              "Step of the first rung; the next ones follow at reduction_factor times the step before."),
+      Integer("reduction_factor", &EarlyStopping::reduction_factor, Between(2, 1000), "One in so many goes on at each rung."),
+      Integer("window_steps", &EarlyStopping::window_steps, Between(1, 10'000), "Of train_loss."),
+  };
+  return fields;
+}
+
 const std::vector<Field<DataSource>>& DataFields() {
   static const std::vector<Field<DataSource>> fields = {
       Text("path", &DataSource::path,
@@ -391,20 +445,7 @@ void ReadDataSection(const YamlNode& root, ProblemList* problems, DataSource* da
     problems->Add(section->value->place, "data", StrCat("must be a map of fields; is ", DescribeNode(*section->value)));
     return;
   }
-  for (const YamlEntry& entry : section->value->entries) {
-    const Field<DataSource>* field = FindField(DataFields(), entry.key);
-    const std::string path = StrCat("data.", entry.key);
-    std::string why;
-    if (field == nullptr) {
-      problems->Add(entry.place, path,
-                    StrCat("unknown field; known: ", absl::StrJoin(NamesOf(DataFields()), ", "),
-                           DidYouMean(entry.key, NamesOf(DataFields()))));
-    } else if (const auto value = ReadValue(*entry.value, *field, &why)) {
-      field->set(*data, *value);
-    } else {
-      problems->Add(entry.value->place, path, why);
-    }
-  }
+  ReadFields(*section->value, "data", DataFields(), problems, data);
   const YamlEntry* source =
       section->value->Find("path") != nullptr ? section->value->Find("path") : section->value->Find("dataset");
   data->line = source == nullptr ? section->place.line : source->value->place.line;

@@ -40,7 +40,9 @@ struct Rule {
 };
 
 struct SweepFile {
-  domain::SweepSpec head;  // name, priority, max_concurrent_runs
+  domain::SweepSpec head;  // name, priority, max_concurrent_runs, early_stopping
+  Place early_stopping_place;
+  bool early_stopping_failed = false;  // a field of it could not be read
   DataSource data;
   std::vector<Setting> settings;  // of all variants
   std::vector<Variant> variants;
@@ -55,6 +57,7 @@ struct SweepFile {
 // Top-level scalars and the data section, for the reference and the schema.
 const std::vector<Field<domain::SweepSpec>>& HeadFields();
 const std::vector<Field<DataSource>>& DataFields();
+const std::vector<Field<domain::EarlyStopping>>& EarlyStoppingFields();
 
 void ReadDataSection(const YamlNode& root, ProblemList* problems, DataSource* data);
 void ReadSweepFile(const YamlNode& root, ProblemList* problems, SweepFile* file);

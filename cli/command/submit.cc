@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "CLI/CLI.hpp"
@@ -22,6 +23,7 @@ struct SubmitOptions {
   std::string data;
   std::string artifacts = "entrain-data/artifacts";
   bool strict = false;
+  std::optional<std::int64_t> priority;
   bool wait = false;
 };
 
@@ -46,6 +48,7 @@ int Submit(Session* session, const SubmitOptions& options) {
   v1::SubmitRequest& request = *preparation.request;
   request.set_idempotency_key(options.key.empty() ? SystemIdSource().Next(20) : options.key);
   request.set_strict(options.strict);
+  if (options.priority.has_value()) request.set_priority(*options.priority);
   const auto response = session->client().Submit(request);
   if (absl::IsInvalidArgument(response.status())) return session->Fail(response.status(), kExitBadSweep);
   if (!response.ok()) return session->Fail(response.status());
@@ -72,6 +75,7 @@ void AddSubmit(CLI::App* app, Session* session) {
   command->add_option("--key", options->key, "Submitting again with the same key and content gives the same sweep");
   command->add_option("--data", options->data, "Text to train on instead of the file's data path");
   command->add_option("--artifacts", options->artifacts, "Artifact root that coordinator and workers use")->capture_default_str();
+  command->add_option("--priority", options->priority, "Instead of the file's: higher goes first, and stops what is lower at a checkpoint");
   command->add_flag("--strict", options->strict, "Refuse a sweep with a run that no worker known now could ever hold");
   command->add_flag("--wait", options->wait, "Watch the sweep; exit as `entrain wait` does");
   command->callback([=] { session->command = [=] { return Submit(session, *options); }; });

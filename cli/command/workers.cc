@@ -1,5 +1,8 @@
 #include <unistd.h>
 
+#include <memory>
+#include <string>
+
 #include "CLI/CLI.hpp"
 #include "base/strings.h"
 #include "cli/command/commands.h"
@@ -13,11 +16,11 @@ namespace {
 int Workers(Session* session) {
   const auto workers = session->client().ListWorkers();
   if (!workers.ok()) return session->Fail(workers.status());
-  Table table({{"WORKER"}, {"NAME"}, {"STATE"}, {"SLOTS"}, {"DEVICE"}, {"VERSION"}});
+  Table table({{"WORKER"}, {"NAME"}, {"STATE"}, {"SLOTS"}, {"DEVICE"}, {"VERSION"}, {"REASON"}});
   nlohmann::json list = nlohmann::json::array();
   for (const v1::WorkerSummary& worker : workers->workers()) {
     table.Add({worker.id(), worker.name(), worker.state(),
-               StrCat(worker.slots_used(), "/", worker.slots(), " ", worker.slot_kind()), worker.device(), worker.version()},
+               StrCat(worker.slots_used(), "/", worker.slots(), " ", worker.slot_kind()), worker.device(), worker.version(), worker.reason()},
               2, worker.state() == "live" ? Style::kGreen : Style::kYellow);
     list.push_back(ToJson(worker));
   }
@@ -27,14 +30,44 @@ int Workers(Session* session) {
   return kExitOk;
 }
 
+int Act(Session* session, const std::string& worker, const std::string& action, const std::string& reason) {
+  v1::ActOnWorkerRequest request;
+  request.set_worker_id(worker);
+  request.set_action(action);
+  request.set_by(Session::Owner());
+  request.set_reason(reason);
+  const auto response = session->client().ActOnWorker(request);
+  if (!response.ok()) return session->Fail(response.status());
+  session->Print(StrCat("worker ", response->worker_id(), action == "release" ? " is released\n" : " is in quarantine\n"),
+                 {{"worker_id", response->worker_id()}, {"action", action}});
+  return kExitOk;
+}
+
+struct WorkersOptions {
+  std::string quarantine;
+  std::string release;
+  std::string reason;
+};
+
 }  // namespace
 
 void AddWorkers(CLI::App* app, Session* session) {
+  const auto options = std::make_shared<WorkersOptions>();
   CLI::App* command = AddCommand(app, session, "workers",
-      {"Lists the workers with their slots (used/all)",
-       "",
-       "  entrain workers\n  entrain workers -o json"});
-  command->callback([=] { session->command = [=] { return Workers(session); }; });
+      {"Lists the workers with their slots (used/all), puts one into quarantine or releases it",
+       "Nothing new is placed on a worker in quarantine; what runs there runs on. A machine on which launches or devices fail again and\n"
+       "again comes there by itself, and is released after half an hour.",
+       "  entrain workers\n  entrain workers -o json\n  entrain workers --quarantine host7 --reason \"fan\"\n  entrain workers --release host7"});
+  CLI::Option* quarantine = command->add_option("--quarantine", options->quarantine, "Give this worker nothing new until it is released");
+  command->add_option("--release", options->release, "End this worker's quarantine")->excludes(quarantine);
+  command->add_option("--reason", options->reason, "Why, for people")->needs(quarantine);
+  command->callback([=] {
+    session->command = [=] {
+      if (!options->quarantine.empty()) return Act(session, options->quarantine, "quarantine", options->reason);
+      if (!options->release.empty()) return Act(session, options->release, "release", "");
+      return Workers(session);
+    };
+  });
 }
 
 }  // namespace entrain::cli::command

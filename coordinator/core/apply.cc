@@ -6,11 +6,14 @@
 #include "base/strings.h"
 #include "coordinator/core/core.h"
 #include "coordinator/core/edit.h"
+#include "domain/failure_rules.h"
 
 namespace entrain::core {
 namespace {
 
 using domain::RunState;
+
+constexpr std::size_t kMaxStrikesKept = 16;
 
 template <typename T>
 void KeepNewest(std::vector<T>* items, std::size_t limit) {
@@ -37,6 +40,7 @@ std::shared_ptr<Run> NewRun(const Sweep& sweep, std::int64_t index, std::int64_t
   run->index = index;
   run->generation = generation;
   run->priority = sweep.spec->priority;
+  run->owner = sweep.spec->owner;
   run->spec = std::move(spec);
   run->created_wall_ms = stamp.wall_ms;
   return run;
@@ -60,12 +64,40 @@ std::string EndText(const domain::AttemptClosed& fact) {
   return text;
 }
 
+// Whether the run failed the same way on another machine before: then it is the run's fault.
+bool FailedElsewhere(const Run& run, const Attempt& attempt) {
+  return std::any_of(run.past.begin(), run.past.end(), [&](const auto& past) {
+    return past->end.has_value() && past->end->cause == attempt.end->cause &&
+           past->gang.members.front().worker != attempt.gang.members.front().worker;
+  });
+}
+
+// What the end of an attempt says about its machine. Of a gang on several machines nobody knows which one it was.
+void NoteStrike(State* state, const Attempt& attempt) {
+  const domain::EndCause cause = attempt.end->cause;
+  const bool says_nothing = cause == domain::EndCause::kMachineLost || cause == domain::EndCause::kFenced || cause == domain::EndCause::kStopped;
+  if (says_nothing || attempt.gang.members.size() != 1) return;
+  const WorkerId& worker = attempt.gang.members.front().worker;
+  const bool strikes = domain::RuleOf(domain::ClassOf(cause)).strikes_machine;
+  if (!strikes && state->FindWorker(worker)->strikes.empty()) return;
+  if (strikes && FailedElsewhere(*state->FindRun(attempt.key.run), attempt)) return;
+  EditWorker(state, worker, [&](Worker* w) {
+    if (!strikes) {
+      w->strikes.clear();
+    } else {
+      w->strikes.push_back(attempt.key.run);
+      KeepNewest(&w->strikes, kMaxStrikesKept);
+    }
+  });
+}
+
 }  // namespace
 
 void Apply(State* state, const domain::Fact& fact) {
   const Stamp stamp{fact.at_ms, fact.wall_ms};
   state->at_ms = std::max(state->at_ms, fact.at_ms);
   state->wall_ms = fact.wall_ms;
+  state->index.queue.SetNow(state->at_ms);
   std::visit([&](const auto& body) { ApplyBody(state, stamp, body); }, fact.body);
 }
 
@@ -83,6 +115,7 @@ void ApplyBody(State* state, const Stamp& stamp, const domain::SweepAdmitted& fa
   spec->yaml = fact.spec.yaml;
   spec->priority = fact.spec.priority;
   spec->max_concurrent_runs = fact.spec.max_concurrent_runs;
+  spec->early_stopping = fact.spec.early_stopping;
   sweep.spec = spec;
   state->index.queue.SetCap(fact.sweep, spec->max_concurrent_runs);
 
@@ -132,9 +165,12 @@ void ApplyBody(State* state, const Stamp& stamp, const domain::RunPlaced& fact) 
   const std::string text = PlacementText(*state, fact);
   EditRun(state, fact.key.run, [&](Run* run) {
     run->state = RunState::kStarting;
+    run->paused_at_rung = false;
     run->attempt = fact.key.attempt;
     run->current = std::make_shared<const Attempt>(attempt);
     run->wait.reset();
+    run->aged = false;
+    run->reserved.clear();
     run->reason = text;
     AddHistory(run, state->config, stamp, "placed", text);
   });
@@ -147,6 +183,7 @@ void ApplyBody(State* state, const Stamp& stamp, const domain::RunStarted& fact)
   Attempt attempt = *state->FindAttempt(fact.key);
   attempt.started = true;
   attempt.started_wall_ms = stamp.wall_ms;
+  attempt.started_ms = stamp.at_ms;
   PutAttempt(state, std::move(attempt));
   EditRun(state, fact.key.run, [&](Run* run) {
     run->state = RunState::kRunning;
@@ -192,7 +229,9 @@ void ApplyBody(State* state, const Stamp& stamp, const domain::AttemptClosed& fa
       ReleaseSlots(state, fact.key, worker);
     }
   }
+  NoteStrike(state, attempt);
   EditRun(state, fact.key.run, [&](Run* run) {
+    if (attempt.started && run->spec->limits.max_duration_s > 0) run->ran_ms += stamp.at_ms - attempt.started_ms;
     run->current.reset();
     run->past.push_back(std::make_shared<const Attempt>(attempt));
     KeepNewest(&run->past, state->config.max_attempts_kept);
@@ -210,6 +249,8 @@ void ApplyBody(State* state, const Stamp& stamp, const domain::AttemptReclaimed&
   EditRun(state, fact.key.run, [&](Run* run) {
     run->state = run->current->started ? RunState::kRunning : RunState::kStarting;
     run->wait.reset();
+    run->aged = false;
+    run->reserved.clear();
     run->not_before_ms = 0;
     run->reason = StrCat("its machine came back with attempt ", fact.key.attempt);
     AddHistory(run, state->config, stamp, "reclaimed", run->reason);
@@ -239,6 +280,9 @@ void ApplyBody(State* state, const Stamp& stamp, const domain::RunPaused& fact) 
   EditRun(state, fact.run, [&](Run* run) {
     run->state = RunState::kPaused;
     run->reason = fact.reason;
+    run->paused_at_rung = fact.at_rung;
+    run->aged = false;
+    run->reserved.clear();
     run->stop.reset();
     run->pending_end.reset();
     run->wait.reset();
@@ -250,6 +294,7 @@ void ApplyBody(State* state, const Stamp& stamp, const domain::RunPaused& fact) 
 void ApplyBody(State* state, const Stamp& stamp, const domain::RunResumed& fact) {
   EditRun(state, fact.run, [&](Run* run) {
     run->state = RunState::kQueued;
+    run->paused_at_rung = false;
     run->reason = StrCat("resumed by ", fact.by);
     AddHistory(run, state->config, stamp, "queued", run->reason);
   });
@@ -264,6 +309,10 @@ void ApplyBody(State* state, const Stamp& stamp, const domain::RunFinished& fact
     run->reason = fact.reason;
     run->result_step = fact.result_step;
     run->fully_judged = fact.fully_judged;
+    run->held = false;
+    run->paused_at_rung = false;
+    run->aged = false;
+    run->reserved.clear();
     run->finished_wall_ms = stamp.wall_ms;
     run->stop.reset();
     run->pending_end.reset();
@@ -282,5 +331,40 @@ void ApplyBody(State* state, const Stamp& stamp, const domain::WaitReasonChanged
     AddHistory(run, state->config, stamp, "waiting", fact.reason);
   });
 }
+
+void ApplyBody(State* state, const Stamp& stamp, const domain::RunAged& fact) {
+  EditRun(state, fact.run, [&](Run* run) {
+    run->aged = true;
+    AddHistory(run, state->config, stamp, "aged", fact.reason);
+  });
+}
+
+void ApplyBody(State* state, const Stamp& stamp, const domain::RunReserved& fact) {
+  EditRun(state, fact.run, [&](Run* run) {
+    run->aged = true;
+    run->reserved = fact.workers;
+    AddHistory(run, state->config, stamp, "reserved", fact.reason);
+  });
+}
+
+void ApplyBody(State* state, const Stamp& stamp, const domain::RungRecorded& fact) {
+  EditRun(state, fact.run, [&](Run* run) {
+    run->rungs.resize(static_cast<std::size_t>(fact.rung) + 1);
+    run->rungs.back() = {.step = fact.step, .value = fact.value, .outcome = domain::RungOutcome::kNone, .reason = ""};
+    AddHistory(run, state->config, stamp, "rung", StrCat("reached rung ", fact.rung, " at step ", fact.step, " with ", fact.value));
+  });
+}
+
+void ApplyBody(State* state, const Stamp& stamp, const domain::RungDecided& fact) {
+  EditRun(state, fact.run, [&](Run* run) {
+    domain::Rung& rung = run->rungs.at(static_cast<std::size_t>(fact.rung));
+    rung.outcome = fact.outcome;
+    rung.reason = fact.reason;
+    run->held = fact.outcome == domain::RungOutcome::kHeld;
+    AddHistory(run, state->config, stamp, ToString(fact.outcome), fact.reason);
+  });
+}
+
+void ApplyBody(State* state, const Stamp& stamp, const domain::ProgressHeard& fact) { HearProgress(state, fact.run, stamp.at_ms); }
 
 }  // namespace entrain::core

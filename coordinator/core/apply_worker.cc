@@ -58,6 +58,27 @@ void ApplyBody(State* state, const Stamp& stamp, const domain::WorkerHeard& fact
   });
 }
 
-void ApplyBody(State* state, const Stamp& stamp, const domain::TermStarted&) { state->term_started_ms = stamp.at_ms; }
+void ApplyBody(State* state, const Stamp& stamp, const domain::TermStarted&) {
+  state->term_started_ms = stamp.at_ms;
+  state->index.queue.RestartAges();
+}
+
+void ApplyBody(State* state, const Stamp&, const domain::WorkerQuarantined& fact) {
+  EditWorker(state, fact.worker, [&](Worker* worker) {
+    worker->quarantined = true;
+    worker->quarantined_until_ms = fact.until_ms;
+    worker->quarantine_reason = fact.reason;
+    worker->strikes.clear();
+  });
+}
+
+void ApplyBody(State* state, const Stamp&, const domain::WorkerReleased& fact) {
+  EditWorker(state, fact.worker, [](Worker* worker) {
+    worker->quarantined = false;
+    worker->quarantined_until_ms = 0;
+    worker->quarantine_reason.clear();
+    worker->strikes.clear();
+  });
+}
 
 }  // namespace entrain::core

@@ -92,7 +92,10 @@ bool IsSuperseded(const domain::Fact& fact, const Later& later, const State& end
   }
   // Its entry fell out of the bounded history and everything else that it set was set again.
   if (after.history < end.config.max_history || !after.reset) return false;
-  if (const auto* started = std::get_if<domain::RunStarted>(&fact.body)) return !Keeps(end, started->key);
+  if (const auto* started = std::get_if<domain::RunStarted>(&fact.body)) {
+    // A run with a time limit counts how long each of its attempts was up.
+    return !Keeps(end, started->key) && end.FindRun(*run)->spec->limits.max_duration_s == 0;
+  }
   return IsOneOf<domain::WaitReasonChanged, domain::StopDecided, domain::RunPaused, domain::RunResumed>(fact);
 }
 

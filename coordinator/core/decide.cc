@@ -11,7 +11,12 @@ Decision Decide(const State& state, const domain::Event& event) {
   if (!state.term_started_ms.has_value()) d.Emit(domain::TermStarted{});
   std::visit([&d](const auto& body) { On(&d, body); }, event.body);
   ReleaseHeldBack(&d);
-  if (d.placement_asked()) Place(&d);
+  DecideRungs(&d);
+  if (d.preemption_asked()) AgeHeads(&d);
+  if (d.placement_asked()) {
+    const std::vector<scheduler::Request> waiting = Place(&d);
+    if (d.preemption_asked()) Preempt(&d, waiting);
+  }
   return d.Take();
 }
 

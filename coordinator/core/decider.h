@@ -43,6 +43,9 @@ class Decider {
   // Something changed that may let a queued run start.
   void AskForPlacement() { placement_asked_ = true; }
   bool placement_asked() const { return placement_asked_; }
+  // Time passed: what waits for too long is looked at, and whether someone must make room.
+  void AskForPreemption() { preemption_asked_ = true; }
+  bool preemption_asked() const { return preemption_asked_; }
   Decision Take() { return std::move(decision_); }
   const std::vector<domain::Fact>& facts() const { return decision_.facts; }
 
@@ -51,6 +54,7 @@ class Decider {
   std::int64_t at_ms_;
   std::int64_t wall_ms_;
   bool placement_asked_ = false;
+  bool preemption_asked_ = false;
   Decision decision_;
 };
 
@@ -67,6 +71,9 @@ void On(Decider* d, const domain::AttemptEnded& event);         // on_attempt.cc
 void On(Decider* d, const domain::CheckpointPublished& event);  // on_attempt.cc
 void On(Decider* d, const domain::VerdictReached& event);       // on_verdict.cc
 void On(Decider* d, const domain::RunJudged& event);            // on_verdict.cc
+void On(Decider* d, const domain::RungReached& event);          // on_rung.cc
+void On(Decider* d, const domain::RunProgressed& event);        // limits.cc
+void On(Decider* d, const domain::ActOnWorker& event);          // quarantine.cc
 
 // on_attempt.cc: the current attempt is over, as `end` says; closes it and decides what becomes of its run.
 void EndCurrentAttempt(Decider* d, const RunId& run, const domain::AttemptEnd& end);
@@ -75,9 +82,30 @@ void AbandonCurrentAttempt(Decider* d, const RunId& run, const std::string& why)
 // One of the machines of the run's current attempt is silent.
 void LoseMachineOf(Decider* d, const RunId& run, const std::string& why);
 
+// Stops the run's gang; a stop that was decided before is replaced.
+void StopGang(Decider* d, const Run& run, domain::StopKind kind, const std::string& reason);
+domain::StopMode ModeOf(domain::StopKind kind);
+
+// quarantine.cc
+void QuarantineIfStruck(Decider* d, const WorkerId& worker);
+void ReleaseQuarantined(Decider* d);  // those whose time is over
+
+// limits.cc: runs that reached max_duration or the stall limit are stopped.
+void EnforceLimits(Decider* d);
+
+// on_rung.cc: promotes, holds and prunes in the sweeps whose runs this decision changed.
+void DecideRungs(Decider* d);
+void ResumeFromRung(Decider* d, const Run& run, const std::string& by);
+
+// preempt.cc
+void AgeHeads(Decider* d);
+// `waiting` in the order of the plan.
+void Preempt(Decider* d, const std::vector<scheduler::Request>& waiting);
+
 // finish.cc: final states, with the step that counts.
 void FinishHalted(Decider* d, const RunId& run, bool fully_judged);  // by its recorded verdict
 void FinishCancelled(Decider* d, const RunId& run, const std::string& reason);
+void FinishPruned(Decider* d, const RunId& run, const std::string& reason);
 void FinishFailed(Decider* d, const RunId& run, domain::FailureClass failure, const std::string& reason);
 // A run whose last attempt completed (or ended non-finite) and whose samples are judged, or will never be.
 void FinishPending(Decider* d, const RunId& run, bool fully_judged, const std::string& why_not_judged);
@@ -89,8 +117,8 @@ void HearFrom(Decider* d, const WorkerId& worker);
 // "worker host7 (w1abc)".
 std::string NameOf(const State& state, const WorkerId& worker);
 
-// place.cc: places what can be placed and stores why the rest waits.
-void Place(Decider* d);
+// place.cc: places what can be placed and stores why the rest waits. The first waiting run of every class, in order.
+std::vector<scheduler::Request> Place(Decider* d);
 domain::LaunchAttempt LaunchOf(const Run& run);
 // Queued runs whose pause after a failure is over enter the queue.
 void ReleaseHeldBack(Decider* d);

@@ -23,22 +23,32 @@ std::string CheckpointDevice(const State& state, const Run& run) {
   return worker == nullptr ? "" : worker->info.device;
 }
 
+scheduler::Holder HolderOf(const Run& run) {
+  return {.sweep = run.sweep, .owner = run.owner, .priority = run.priority, .slots = run.spec->resources.WorldSize()};
+}
+
 void LeaveIndexes(State* state, const Run& run) {
+  if (const auto deadline = DeadlineOf(*state, run)) state->deadlines.Erase({*deadline, run.id});
   if (InQueue(run)) state->index.queue.Remove(RequestOf(*state, run));
   if (HeldBack(run)) state->backing_off.Erase({run.not_before_ms, run.id});
-  if (IsActive(run)) state->index.queue.CountActive(run.sweep, -1);
+  if (IsActive(run)) state->index.queue.CountActive(HolderOf(run), -1);
   if (run.pending_end.has_value()) state->awaiting_judgement.Erase(run.id);
 }
 
 void EnterIndexes(State* state, const Run& run) {
-  if (IsActive(run)) state->index.queue.CountActive(run.sweep, +1);
+  if (const auto deadline = DeadlineOf(*state, run)) {
+    state->deadlines.Set({*deadline, run.id}, {});
+  } else {
+    state->progress.Erase(run.id);
+  }
+  if (IsActive(run)) state->index.queue.CountActive(HolderOf(run), +1);
   if (InQueue(run)) state->index.queue.Push(RequestOf(*state, run));
   if (HeldBack(run)) state->backing_off.Set({run.not_before_ms, run.id}, {});
   if (run.pending_end.has_value()) state->awaiting_judgement.Set(run.id, {});
 }
 
-bool SameIndexes(const Run& a, const Run& b) {
-  return InQueue(a) == InQueue(b) && HeldBack(a) == HeldBack(b) && a.not_before_ms == b.not_before_ms &&
+bool SameIndexes(const State& state, const Run& a, const Run& b) {
+  return a.aged == b.aged && a.reserved == b.reserved && DeadlineOf(state, a) == DeadlineOf(state, b) && InQueue(a) == InQueue(b) && HeldBack(a) == HeldBack(b) && a.not_before_ms == b.not_before_ms &&
          IsActive(a) == IsActive(b) && a.pending_end.has_value() == b.pending_end.has_value();
 }
 
@@ -51,10 +61,13 @@ bool IsActive(const Run& run) { return run.current != nullptr && run.state != do
 scheduler::Request RequestOf(const State& state, const Run& run) {
   return {.run = run.id,
           .sweep = run.sweep,
+          .owner = run.owner,
           .priority = run.priority,
+          .aged = run.aged,
           .number = run.number,
           .shape = scheduler::ShapeOf(run.spec->resources),
-          .preferred_device = CheckpointDevice(state, run)};
+          .preferred_device = CheckpointDevice(state, run),
+          .reserved = run.reserved};
 }
 
 scheduler::Machine MachineOf(const Worker& worker) {
@@ -65,7 +78,31 @@ scheduler::Machine MachineOf(const Worker& worker) {
   machine.silent = worker.silent;
   machine.draining = worker.draining;
   machine.connected = worker.connected;
+  machine.quarantined = worker.quarantined;
   return machine;
+}
+
+std::optional<std::int64_t> DeadlineOf(const State& state, const Run& run) {
+  const domain::RunLimits& limits = run.spec->limits;
+  if (run.state != domain::RunState::kRunning || run.current == nullptr || !run.current->started) return std::nullopt;
+  std::optional<std::int64_t> deadline;
+  if (limits.max_duration_s > 0) deadline = run.current->started_ms + limits.max_duration_s * 1000 - run.ran_ms;
+  if (limits.stall_limit_s > 0) {
+    const std::int64_t* progress = state.progress.Find(run.id);
+    const std::int64_t since_ms = std::max(run.current->started_ms, progress == nullptr ? 0 : *progress);
+    const std::int64_t stalls_ms = since_ms + limits.stall_limit_s * 1000;
+    deadline = std::min(deadline.value_or(stalls_ms), stalls_ms);
+  }
+  return deadline;
+}
+
+void HearProgress(State* state, const RunId& id, std::int64_t at_ms) {
+  const Run& run = *state->FindRun(id);
+  const auto before = DeadlineOf(*state, run);
+  if (!before) return;
+  state->deadlines.Erase({*before, id});
+  state->progress.Set(id, at_ms);
+  state->deadlines.Set({*DeadlineOf(*state, run), id}, {});
 }
 
 void AddRun(State* state, std::shared_ptr<const Run> run) {
@@ -80,7 +117,7 @@ void EditRun(State* state, const RunId& id, const std::function<void(Run*)>& edi
   const std::shared_ptr<const Run> before = *found;
   auto after = std::make_shared<Run>(*before);
   edit(after.get());
-  const bool moves = !SameIndexes(*before, *after);
+  const bool moves = !SameIndexes(*state, *before, *after);
   if (moves) LeaveIndexes(state, *before);
   if (moves) EnterIndexes(state, *after);
   state->runs.Set(id, std::move(after));
@@ -98,6 +135,8 @@ void PutWorker(State* state, Worker worker) {
   const WorkerId id = worker.info.id;
   if (const Worker* before = state->FindWorker(id)) state->leases.Erase({before->last_heard_ms, id});
   if (!worker.silent) state->leases.Set({worker.last_heard_ms, id}, {});
+  if (const Worker* before = state->FindWorker(id)) state->quarantines.Erase({before->quarantined_until_ms, id});
+  if (worker.quarantined && worker.quarantined_until_ms > 0) state->quarantines.Set({worker.quarantined_until_ms, id}, {});
   scheduler::Machine machine = MachineOf(worker);
   const scheduler::Machine* known = state->index.fleet.Find(id);
   if (known == nullptr || !(*known == machine)) state->index.fleet.Put(id, machine);
@@ -169,11 +208,15 @@ std::string ContentHash(const domain::SweepSpec& spec) {
   add(spec.owner);
   add(spec.yaml);
   add(StrCat(spec.priority, "/", spec.max_concurrent_runs, "/", spec.runs.size()));
+  const domain::EarlyStopping& halving = spec.early_stopping;
+  add(StrCat(ToString(halving.method), "/", ToString(halving.metric), "/", halving.min_steps, "/", halving.reduction_factor, "/",
+             halving.window_steps));
   for (const domain::RunSpec& run : spec.runs) {
     add(run.cell.value());
     add(run.label);
     add(run.config_json);
     add(run.dataset.ToString());
+    add(StrCat(run.retries.out_of_memory, "/", run.limits.max_duration_s, "/", run.limits.stall_limit_s));
     add(StrCat(run.resources.machines, "/", run.resources.ranks_per_machine, "/", run.retries.max_failures, "/", run.steps));
     const domain::CollapseRule& collapse = run.health.collapse;
     add(StrCat(collapse.enabled, "/", collapse.below_fraction_of_bound, "/", collapse.whole_layer, "/", collapse.share_of_heads, "/",

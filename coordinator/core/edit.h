@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "coordinator/core/state.h"
@@ -18,6 +19,10 @@ struct Stamp {
 void AddRun(State* state, std::shared_ptr<const Run> run);
 // Replaces the run by an edited copy; queue, caps and the other indexes follow.
 void EditRun(State* state, const RunId& id, const std::function<void(Run*)>& edit);
+// When one of the run's limits is reached, as far as this state knows; nullopt: never.
+std::optional<std::int64_t> DeadlineOf(const State& state, const Run& run);
+// Samples arrived.
+void HearProgress(State* state, const RunId& id, std::int64_t at_ms);
 void EditSweep(State* state, const SweepId& id, const std::function<void(Sweep*)>& edit);
 // Replaces or adds; the fleet and the leases follow.
 void PutWorker(State* state, Worker worker);
@@ -49,7 +54,14 @@ void ApplyBody(State* state, const Stamp& stamp, const domain::WorkerRegistered&
 void ApplyBody(State* state, const Stamp& stamp, const domain::WorkerSilent& fact);
 void ApplyBody(State* state, const Stamp& stamp, const domain::WorkerDraining& fact);
 void ApplyBody(State* state, const Stamp& stamp, const domain::WorkerHeard& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::ProgressHeard& fact);
 void ApplyBody(State* state, const Stamp& stamp, const domain::TermStarted& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::WorkerQuarantined& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::WorkerReleased& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::RunAged& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::RunReserved& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::RungRecorded& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::RungDecided& fact);
 void ApplyBody(State* state, const Stamp& stamp, const domain::RunPlaced& fact);
 void ApplyBody(State* state, const Stamp& stamp, const domain::RunStarted& fact);
 void ApplyBody(State* state, const Stamp& stamp, const domain::CheckpointRecorded& fact);

@@ -31,6 +31,17 @@ void FinishCancelled(Decider* d, const RunId& id, const std::string& reason) {
   d->Emit(fact);
 }
 
+void FinishPruned(Decider* d, const RunId& id, const std::string& reason) {
+  const Run& run = *d->state().FindRun(id);
+  RunFinished fact;
+  fact.run = id;
+  fact.state = RunState::kPruned;
+  fact.reason = reason;
+  // Not where it happened to stop: what it was compared by counts.
+  fact.result_step = run.rungs.back().step;
+  d->Emit(fact);
+}
+
 void FinishFailed(Decider* d, const RunId& id, domain::FailureClass failure, const std::string& reason) {
   RunFinished fact;
   fact.run = id;

@@ -50,6 +50,14 @@ class Checker {
     Demand(run.state == RunState::kQueued || (!run.wait.has_value() && run.not_before_ms == 0), name, " must not have a wait reason");
     Demand((run.state == RunState::kHalted) == (run.halt_reason != domain::HaltReason::kNone), name, " must have a halt reason exactly when halted");
     Demand(domain::IsFinal(run.state) == (run.finished_wall_ms != 0), name, " must have an end exactly when final");
+    Demand(run.state == RunState::kQueued || (!run.aged && run.reserved.empty()), name, " must not be aged or have machines reserved");
+    Demand(!run.held || (!domain::IsFinal(run.state) && !run.rungs.empty() && run.rungs.back().outcome == domain::RungOutcome::kHeld), name,
+           " is held, but not at its last rung");
+    Demand(!run.held || run.pending_end.has_value() || run.state == RunState::kPaused || run.state == RunState::kStopping, name,
+           " is held at a rung and trains on");
+    Demand(!run.paused_at_rung || (run.state == RunState::kPaused && run.held), name, " is paused at a rung, but not held");
+    Demand((run.state == RunState::kPruned) == (!run.rungs.empty() && run.rungs.back().outcome == domain::RungOutcome::kPruned), name,
+           " must be pruned exactly when its last rung says so");
     Demand(run.next.empty() || domain::IsFinal(run.state), name, " has a next generation but did not end");
     Demand(run.failures <= run.spec->retries.max_failures, name, " was queued again after ", run.failures, " failures");
   }
@@ -70,6 +78,12 @@ class Checker {
     Demand((queued != nullptr && queued->run == run.id) == InQueue(run), "run ", run.id.value(), " and the queue disagree");
     Demand(state_.backing_off.Contains({run.not_before_ms, run.id}) == HeldBack(run), "run ", run.id.value(), " and the back-off list disagree");
     Demand(state_.awaiting_judgement.Contains(run.id) == run.pending_end.has_value(), "run ", run.id.value(), " and the judgement list disagree");
+    const auto deadline = DeadlineOf(state_, run);
+    Demand(!deadline.has_value() || state_.deadlines.Contains({*deadline, run.id}), "run ", run.id.value(), " and the deadlines disagree");
+    deadlines_ += deadline.has_value() ? 1 : 0;
+    if (IsActive(run)) slots_by_owner_[run.owner] += run.spec->resources.WorldSize();
+    Demand(queued == nullptr || *queued == request || queued->preferred_device != request.preferred_device, "run ", run.id.value(),
+           " waits with an old request");
     queued_ += InQueue(run) ? 1 : 0;
     held_back_ += HeldBack(run) ? 1 : 0;
     awaiting_ += run.pending_end.has_value() ? 1 : 0;
@@ -115,7 +129,9 @@ class Checker {
     Demand(machine != nullptr && *machine == MachineOf(worker), name, " and the fleet index disagree");
     Demand(state_.leases.Contains({worker.last_heard_ms, worker.info.id}) != worker.silent, name, " and the leases disagree");
     Demand(!(worker.silent && worker.connected), name, " is silent and connected");
-    if (!worker.silent && !worker.draining && worker.connected) free_slots_ += worker.info.slots - worker.SlotsUsed();
+    Demand(state_.quarantines.Contains({worker.quarantined_until_ms, worker.info.id}) == (worker.quarantined && worker.quarantined_until_ms > 0),
+           name, " and the quarantines disagree");
+    if (!worker.silent && !worker.draining && worker.connected && !worker.quarantined) free_slots_ += worker.info.slots - worker.SlotsUsed();
     lease_count_ += worker.silent ? 0 : 1;
   }
 
@@ -142,9 +158,15 @@ class Checker {
     Demand(state_.index.fleet.free_slots() == free_slots_, "the fleet counts ", state_.index.fleet.free_slots(), " free slots, there are ", free_slots_);
     Demand(state_.index.fleet.machines().size() == state_.workers.size(), "the fleet knows ", state_.index.fleet.machines().size(), " machines, there are ", state_.workers.size());
     Demand(state_.leases.size() == lease_count_, "there are ", state_.leases.size(), " leases for ", lease_count_, " workers");
-    for (const auto& [rank, queue_class] : state_.index.queue.heads()) {
-      const scheduler::Request* first = state_.index.queue.First(queue_class);
-      Demand(first != nullptr && scheduler::RankOf(*first) == rank, "a queue head is not the first of its class");
+    Demand(state_.deadlines.size() == deadlines_, "there are ", state_.deadlines.size(), " deadlines for ", deadlines_, " runs");
+    for (const auto& [owner, slots] : slots_by_owner_) {
+      Demand(state_.index.queue.SlotsOf(owner) == slots, "owner ", owner, " counts ", state_.index.queue.SlotsOf(owner), " slots, holds ", slots);
+    }
+    for (const auto& [owner, heads] : state_.index.queue.heads()) {
+      for (const auto& [rank, head] : heads) {
+        const scheduler::Request* first = state_.index.queue.First(head.queue_class);
+        Demand(first != nullptr && scheduler::RankOf(*first) == rank, "a queue head is not the first of its class");
+      }
     }
   }
 
@@ -152,6 +174,8 @@ class Checker {
   std::vector<std::string> broken_;
   std::set<std::pair<WorkerId, std::int32_t>> marked_;
   std::map<SweepId, std::int64_t> active_;
+  std::map<std::string, std::int64_t> slots_by_owner_;
+  std::size_t deadlines_ = 0;
   std::size_t queued_ = 0;
   std::size_t held_back_ = 0;
   std::size_t awaiting_ = 0;

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/strings.h"
 #include "coordinator/core/decider.h"
+#include "domain/failure_rules.h"
 
 namespace entrain::core {
 namespace {
@@ -31,12 +32,13 @@ std::string EndReason(const domain::AttemptEnd& end) {
   return text;
 }
 
-// 1 s, 2 s, 4 s, ... after the first, second, third failure.
-std::int64_t NotBefore(const Decider& d, const Run& run) {
+// 1, 2, 4, ... times the class's first pause.
+std::int64_t NotBefore(const Decider& d, FailureClass failure, std::int64_t before) {
   const CoreConfig& config = d.config();
-  if (config.backoff_ms <= 0) return 0;
-  const auto doublings = static_cast<int>(std::min<std::int64_t>(run.failures, 30));
-  return d.at_ms() + std::min(config.max_backoff_ms, config.backoff_ms << doublings);
+  const std::int64_t first_ms = config.backoff_ms * domain::RuleOf(failure).first_pauses;
+  if (first_ms <= 0) return 0;
+  const auto doublings = static_cast<int>(std::clamp<std::int64_t>(before, 0, 30));
+  return d.at_ms() + std::min(config.max_backoff_ms, first_ms << doublings);
 }
 
 // Not the run's failure: queued again without limit, unless it never gets further.
@@ -46,17 +48,20 @@ void RequeueUncounted(Decider* d, const Run& run, FailureClass failure, const st
     FinishFailed(d, run.id, failure, StrCat("lost ", run.lost_in_a_row + 1, " times in a row without a new checkpoint; last: ", reason));
     return;
   }
-  d->Emit(domain::RunRequeued{run.id, failure, false, reason});
+  // The first loss is tried again at once.
+  const bool again = failure == FailureClass::kLostMachine && run.lost_in_a_row > 0;
+  d->Emit(domain::RunRequeued{run.id, failure, false, reason, again ? NotBefore(*d, failure, run.lost_in_a_row - 1) : 0});
 }
 
-void RetryOrFail(Decider* d, const Run& run, const domain::AttemptEnd& end) {
-  const FailureClass failure = ClassOf(end.cause);
-  const std::string reason = EndReason(end);
-  if (failure == FailureClass::kUserError) {
-    FinishFailed(d, run.id, failure, reason);
+// By the rule of the failure's class: domain/failure_rules.h.
+void RetryOrFail(Decider* d, const Run& run, FailureClass failure, const std::string& reason) {
+  const domain::FailureRule& rule = domain::RuleOf(failure);
+  const bool asked = rule.retry == domain::Retry::kIfAsked && run.spec->retries.out_of_memory;
+  if (rule.retry == domain::Retry::kNever || (rule.retry == domain::Retry::kIfAsked && !asked)) {
+    FinishFailed(d, run.id, failure, failure == FailureClass::kUserError ? reason : StrCat(reason, " (", rule.text, ")"));
     return;
   }
-  if (failure == FailureClass::kNone || failure == FailureClass::kLostMachine) {
+  if (rule.retry == domain::Retry::kAlways) {
     RequeueUncounted(d, run, failure, reason);
     return;
   }
@@ -66,8 +71,9 @@ void RetryOrFail(Decider* d, const Run& run, const domain::AttemptEnd& end) {
     return;
   }
   d->Emit(domain::RunRequeued{run.id, failure, true, StrCat(reason, " (failure ", run.failures + 1, " of ", limit, " that are retried)"),
-                              NotBefore(*d, run)});
+                              NotBefore(*d, failure, run.failures)});
 }
+void RetryOrFail(Decider* d, const Run& run, const domain::AttemptEnd& end) { RetryOrFail(d, run, ClassOf(end.cause), EndReason(end)); }
 
 // A run that was being stopped: the stop decides, unless the attempt completed or failed for good by itself.
 void EndStopped(Decider* d, const Run& run, const domain::AttemptEnd& end) {
@@ -75,11 +81,14 @@ void EndStopped(Decider* d, const Run& run, const domain::AttemptEnd& end) {
   switch (stop.kind) {
     case StopKind::kHalt: FinishHalted(d, run.id, true); return;
     case StopKind::kCancel: FinishCancelled(d, run.id, stop.reason); return;
+    case StopKind::kStall: RetryOrFail(d, run, FailureClass::kStalled, stop.reason); return;
+    case StopKind::kTimeLimit: FinishFailed(d, run.id, FailureClass::kTimeLimit, stop.reason); return;
     case StopKind::kPause:
+    case StopKind::kRung:
       if (end.cause == EndCause::kUserError) {
         RetryOrFail(d, run, end);
       } else {
-        d->Emit(domain::RunPaused{run.id, stop.reason});
+        d->Emit(domain::RunPaused{run.id, stop.reason, stop.kind == StopKind::kRung});
       }
       return;
     case StopKind::kPreempt:
@@ -118,6 +127,7 @@ void EndCurrentAttempt(Decider* d, const RunId& id, const domain::AttemptEnd& en
   if (d->state().FindRun(id)->state == RunState::kQueued && SaysMoreThanLost(end.cause)) d->Emit(domain::AttemptReclaimed{attempt->key});
   d->Emit(domain::AttemptClosed{attempt->key, end});
   d->AskForPlacement();
+  QuarantineIfStruck(d, attempt->gang.members.front().worker);
   if (end.cause == EndCause::kMachineLost) ForgetMembersButHead(d, *attempt);
   const Run run = *d->state().FindRun(id);
   if (WaitsForJudgement(run, end.cause)) {

@@ -28,6 +28,11 @@ absl::Status CheckSweep(const State& state, const domain::SubmitSweep& event) {
   if (event.spec.max_concurrent_runs < 0) {
     return absl::InvalidArgumentError(StrCat("max_concurrent_runs must not be negative, is ", event.spec.max_concurrent_runs));
   }
+  const domain::EarlyStopping& halving = event.spec.early_stopping;
+  if (halving.method != domain::Halving::kNone && (halving.min_steps < 1 || halving.reduction_factor < 2 || halving.window_steps < 1)) {
+    return absl::InvalidArgumentError(StrCat("early_stopping needs min_steps of at least 1, reduction_factor of at least 2 and window_steps of at least 1; are ",
+                                             halving.min_steps, ", ", halving.reduction_factor, " and ", halving.window_steps));
+  }
   if (event.spec.runs.size() > state.config.max_runs_a_sweep) {
     return absl::ResourceExhaustedError(
         StrCat("the sweep has ", event.spec.runs.size(), " runs, the limit is ", state.config.max_runs_a_sweep));

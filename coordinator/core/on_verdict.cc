@@ -27,6 +27,9 @@ void On(Decider* d, const domain::VerdictReached& event) {
   const Run* found = d->state().FindRun(event.run);
   if (found == nullptr || IsFinal(found->state) || found->verdict.has_value() || !Stands(*found, event.verdict)) return;
   const Run run = *found;
+  // It trained past its rung while the stop was on its way. How far is chance, so that it does not count: if the run goes on, the lane
+  // says it again.
+  if (run.held && !run.pending_end.has_value() && event.verdict.step > run.rungs.back().step) return;
   d->Emit(domain::VerdictRecorded{run.id, event.verdict});
   const bool runs_now = run.current != nullptr && run.state != RunState::kQueued;
   if (!runs_now) {

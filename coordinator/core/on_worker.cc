@@ -41,8 +41,10 @@ void MeetPresent(Decider* d, const WorkerId& worker, const AttemptKey& key) {
   const Run& run = *d->state().FindRun(key.run);
   if (run.state == RunState::kQueued && AllReport(d->state(), attempt.gang)) d->Emit(domain::AttemptReclaimed{key});
   if (run.state == RunState::kStopping && attempt.gang.members.front().worker == worker) {
-    d->Send(domain::StopAttempt{worker, key, domain::StopMode::kCheckpoint, run.stop->reason});
+    d->Send(domain::StopAttempt{worker, key, ModeOf(run.stop->kind), run.stop->reason});
   }
+  // Its samples could not come while it was away.
+  if (run.state == RunState::kRunning && run.spec->limits.stall_limit_s > 0) d->Emit(domain::ProgressHeard{key.run});
 }
 
 // The worker does not have the attempt that holds its slots.
@@ -55,10 +57,7 @@ void MeetAbsent(Decider* d, const WorkerId& worker, const AttemptKey& key) {
   // Only the head is told to launch, and only it knows what became of the gang.
   if (attempt.gang.members.front().worker != worker) return;
   const Run& run = *d->state().FindRun(key.run);
-  if (run.state == RunState::kStarting) {
-    d->Send(LaunchOf(run));
-    return;
-  }
+  // Whether the launch got lost or the worker lost what it made of it, nobody knows: what is started next has a number of its own.
   domain::AttemptEnd end;
   end.last_step = attempt.resume_from.step;
   const bool never_up = !attempt.started && run.state == RunState::kStopping;
@@ -165,7 +164,10 @@ void On(Decider* d, const domain::Tick&) {
     }
   }
   for (const WorkerId& worker : lost) LoseWorker(d, worker);
+  ReleaseQuarantined(d);
+  EnforceLimits(d);
   d->AskForPlacement();
+  d->AskForPreemption();
 }
 
 }  // namespace entrain::core

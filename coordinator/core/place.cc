@@ -24,7 +24,7 @@ void CheckPlacement(const State& state, const scheduler::Placement& placement) {
   std::int64_t slots = 0;
   for (const domain::GangMember& member : placement.gang.members) {
     const Worker* worker = state.FindWorker(member.worker);
-    ENTRAIN_CHECK_MSG(IsReporting(state, member.worker) && !worker->draining, member.worker.value());
+    ENTRAIN_CHECK_MSG(IsReporting(state, member.worker) && !worker->draining && !worker->quarantined, member.worker.value());
     for (const std::int32_t slot : member.slots) {
       ENTRAIN_CHECK_MSG(worker->slots.at(static_cast<std::size_t>(slot)).attempt == 0, StrCat(member.worker.value(), " slot ", slot));
     }
@@ -98,6 +98,18 @@ std::vector<RunId> ChangedForever(const State& state) {
   return runs;
 }
 
+// What was placed moved its owner's share, and with it perhaps which gang goes first and keeps its machines: planned again until
+// nothing more can start.
+scheduler::Plan PlaceAll(Decider* d) {
+  std::size_t left = d->config().max_placements_per_event;
+  for (;;) {
+    scheduler::Plan plan = scheduler::MakePlan(d->state().index, left);
+    for (const scheduler::Placement& placement : plan.placements) Launch(d, placement);
+    left -= plan.placements.size();
+    if (plan.placements.empty() || plan.waiting.empty() || plan.more) return plan;
+  }
+}
+
 }  // namespace
 
 domain::LaunchAttempt LaunchOf(const Run& run) {
@@ -116,17 +128,17 @@ void ReleaseHeldBack(Decider* d) {
   }
 }
 
-void Place(Decider* d) {
-  const scheduler::Plan plan = scheduler::MakePlan(d->state().index, d->config().max_placements_per_event);
-  for (const scheduler::Placement& placement : plan.placements) Launch(d, placement);
+std::vector<scheduler::Request> Place(Decider* d) {
+  const scheduler::Plan plan = PlaceAll(d);
   const bool fleet_changed = ChangedFleet(*d);
   std::size_t next_in_line = 0;
   for (const scheduler::Request& request : plan.waiting) {
     if (fleet_changed || next_in_line++ < kStoredInLine) StoreWait(d, request.run);
   }
   for (const RunId& run : NewlyQueued(*d)) StoreWait(d, run);
-  if (!fleet_changed) return;
+  if (!fleet_changed) return plan.waiting;
   for (const RunId& run : ChangedForever(d->state())) StoreWait(d, run);
+  return plan.waiting;
 }
 
 }  // namespace entrain::core

@@ -44,8 +44,15 @@ bool SameEnd(const std::optional<domain::AttemptEnd>& a, const std::optional<dom
                                std::tie(b->cause, b->last_step, b->message, b->exit_code, b->tokens);
 }
 
+// Values may be NaN.
+bool SameRungs(const std::vector<domain::Rung>& a, const std::vector<domain::Rung>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const domain::Rung& x, const domain::Rung& y) {
+    return std::tie(x.step, x.outcome, x.reason) == std::tie(y.step, y.outcome, y.reason);
+  });
+}
+
 auto PlainParts(const Run& run) {
-  return std::tie(run.id, run.sweep, run.number, run.index, run.generation, run.previous, run.next, run.priority, run.state,
+  return std::tie(run.id, run.sweep, run.number, run.index, run.generation, run.previous, run.next, run.priority, run.owner, run.state, run.aged, run.reserved, run.ran_ms, run.held, run.paused_at_rung,
                   run.reason, run.halt_reason, run.failure, run.failures, run.lost_in_a_row, run.attempt, run.checkpoints, run.stop,
                   run.wait, run.not_before_ms, run.result_step, run.fully_judged, run.created_wall_ms,
                   run.started_wall_ms, run.finished_wall_ms);
@@ -55,14 +62,14 @@ auto PlainParts(const Run& run) {
 
 bool operator==(const Attempt& a, const Attempt& b) {
   const auto parts = [](const Attempt& x) {
-    return std::tie(x.key, x.gang, x.resume_from, x.started, x.placed_wall_ms, x.started_wall_ms, x.closed_wall_ms, x.holds);
+    return std::tie(x.key, x.gang, x.resume_from, x.started, x.started_ms, x.placed_wall_ms, x.started_wall_ms, x.closed_wall_ms, x.holds);
   };
   return parts(a) == parts(b) && SameEnd(a.end, b.end);
 }
 
 bool operator==(const Run& a, const Run& b) {
   return PlainParts(a) == PlainParts(b) && SameVerdict(a.verdict, b.verdict) && SameEnd(a.pending_end, b.pending_end) &&
-         SameValue(a.spec, b.spec) &&
+         SameRungs(a.rungs, b.rungs) && SameValue(a.spec, b.spec) &&
          SameValue(a.current, b.current) && SameValues(a.past, b.past) && SameValues(a.history, b.history);
 }
 
@@ -74,7 +81,8 @@ bool operator==(const Sweep& a, const Sweep& b) {
 
 bool operator==(const Worker& a, const Worker& b) {
   return a.info == b.info && a.incarnation == b.incarnation && a.draining == b.draining && a.silent == b.silent &&
-         a.slots == b.slots && a.registered_wall_ms == b.registered_wall_ms;
+         a.quarantined == b.quarantined && a.quarantined_until_ms == b.quarantined_until_ms &&
+         a.quarantine_reason == b.quarantine_reason && a.strikes == b.strikes && a.slots == b.slots && a.registered_wall_ms == b.registered_wall_ms;
 }
 
 std::int64_t Worker::SlotsUsed() const {
@@ -84,7 +92,8 @@ std::int64_t Worker::SlotsUsed() const {
 std::string Worker::StatusText() const {
   if (silent) return "silent";
   if (!connected) return "away";
-  return draining ? "draining" : "live";
+  if (draining) return "draining";
+  return quarantined ? "quarantined" : "live";
 }
 
 const Sweep* State::FindSweep(const SweepId& id) const { return FindIn(sweeps, id); }

@@ -29,6 +29,13 @@ struct CoreConfig {
   std::int64_t max_backoff_ms = 60'000;
   // A failure without a limit of its own (lost machines, drained workers) never ends a run; this many in a row do, as Failed.
   std::int64_t max_lost_in_a_row = 100;
+  // A run this long at the head of its class goes before every other of its priority.
+  std::int64_t age_limit_ms = 600'000;
+  // An attempt that was up for less is not preempted.
+  std::int64_t min_run_before_preempt_ms = 120'000;
+  // Launch or device failures in a row, of at least two runs, that put a machine into quarantine for `quarantine_ms`; 0: never.
+  std::int64_t quarantine_after = 3;
+  std::int64_t quarantine_ms = 1'800'000;
   // Runs of one submitted sweep.
   std::size_t max_runs_a_sweep = 100'000;
   // Newest entries kept a run.
@@ -54,6 +61,7 @@ struct Attempt {
   bool started = false;            // its gang reported that it is up
   // Set once the attempt is over for its run (AttemptClosed).
   std::optional<domain::AttemptEnd> end;
+  std::int64_t started_ms = 0;  // coordinator time; 0: not up yet
   std::int64_t placed_wall_ms = 0;
   std::int64_t started_wall_ms = 0;
   std::int64_t closed_wall_ms = 0;
@@ -85,6 +93,7 @@ struct Run {
   RunId previous;               // the generation before; empty: none
   RunId next;                   // the generation after; empty: this is the newest
   std::int64_t priority = 0;
+  std::string owner;
   std::shared_ptr<const domain::RunSpec> spec;
 
   domain::RunState state = domain::RunState::kQueued;
@@ -111,6 +120,17 @@ struct Run {
   std::optional<Wait> wait;  // while Queued
   // Not before this coordinator time (back-off); 0: at once.
   std::int64_t not_before_ms = 0;
+  // While Queued: it waited too long, and machines that are being emptied for it.
+  bool aged = false;
+  std::vector<WorkerId> reserved;
+  // Time that earlier attempts were up.
+  std::int64_t ran_ms = 0;
+
+  // What it reported at the rungs of its sweep's early stopping, lowest first.
+  std::vector<domain::Rung> rungs;
+  // It waits at its last rung for others to report.
+  bool held = false;
+  bool paused_at_rung = false;  // Paused for that alone, not by people
 
   // Valid once final.
   std::int64_t result_step = 0;
@@ -144,6 +164,12 @@ struct Worker {
   bool draining = false;
   // Its lease ran out; until it is heard again its slots are not given out.
   bool silent = false;
+  // Nothing is placed there: until this coordinator time, or (0) until it is released.
+  bool quarantined = false;
+  std::int64_t quarantined_until_ms = 0;
+  std::string quarantine_reason;
+  // Runs whose attempts failed to launch, or for its devices, one after the other without one that got further.
+  std::vector<RunId> strikes;
   // One a slot: the attempt that holds it; attempt 0: free.
   std::vector<domain::AttemptKey> slots;
   std::int64_t registered_wall_ms = 0;
@@ -153,7 +179,7 @@ struct Worker {
   std::int64_t last_heard_ms = 0;
 
   std::int64_t SlotsUsed() const;
-  // "live", "draining", "silent" (lease over) or "away" (not connected, lease running).
+  // "live", "draining", "quarantined", "silent" (lease over) or "away" (not connected, lease running).
   std::string StatusText() const;
 };
 // The stored part only.
@@ -197,6 +223,10 @@ struct State {
   scheduler::PersistentSet<std::pair<std::int64_t, WorkerId>> leases;            // (last heard, worker) of workers not silent
   scheduler::PersistentSet<std::pair<std::int64_t, RunId>> backing_off;          // (not before, run) of queued runs held back
   scheduler::PersistentSet<RunId> awaiting_judgement;                            // runs with a pending_end
+  scheduler::PersistentSet<std::pair<std::int64_t, RunId>> deadlines;            // (when a limit is reached, run) of running runs
+  scheduler::PersistentSet<std::pair<std::int64_t, WorkerId>> quarantines;       // (until, worker) of those that end by themselves
+  // Transient: when samples of a run with a stall limit arrived last.
+  scheduler::PersistentMap<RunId, std::int64_t> progress;
   // Transient: leases count from here or from when a worker was heard, whichever is later.
   std::optional<std::int64_t> term_started_ms;
 

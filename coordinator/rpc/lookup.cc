@@ -71,6 +71,18 @@ absl::StatusOr<const core::Run*> FindRun(const core::State& state, std::string_v
   return FindByPrefix(state.runs, text, "run");
 }
 
+absl::StatusOr<const core::Worker*> FindWorker(const core::State& state, std::string_view text) {
+  if (const core::Worker* exact = state.FindWorker(WorkerId(std::string(text)))) return exact;
+  const core::Worker* named = nullptr;
+  for (const auto& [id, worker] : state.workers) {
+    if (worker->info.name != text) continue;
+    if (named != nullptr) return absl::InvalidArgumentError(StrCat("several workers are called \"", text, "\": use an id"));
+    named = worker.get();
+  }
+  if (named != nullptr) return named;
+  return FindByPrefix(state.workers, text, "worker");
+}
+
 absl::StatusOr<Targets> FindTargets(const core::State& state, std::string_view text) {
   if (text == "last" || state.FindSweep(SweepId(std::string(text))) != nullptr) {
     ENTRAIN_ASSIGN_OR_RETURN(const core::Sweep* sweep, FindSweep(state, text));

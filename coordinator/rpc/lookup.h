@@ -16,6 +16,9 @@ absl::StatusOr<const core::Sweep*> FindSweep(const core::State& state, std::stri
 // An id, a label of the newest sweep (its newest generation), or a prefix of an id that only one has.
 absl::StatusOr<const core::Run*> FindRun(const core::State& state, std::string_view text);
 
+// An id, a host's name that only one has, or a prefix of an id that only one has.
+absl::StatusOr<const core::Worker*> FindWorker(const core::State& state, std::string_view text);
+
 // One run, or the newest generations of all runs of a sweep.
 struct Targets {
   bool is_sweep = false;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "coordinator/core/explain.h"
+#include "domain/failure_rules.h"
 #include "proto/convert.h"
 
 namespace entrain::rpc {
@@ -131,6 +132,17 @@ v1::RunDetail DetailOf(const core::State& state, const core::Run& run, const Run
   *out.mutable_summary() = SummaryOf(run, result);
   SetWaitReasonNow(state, run, out.mutable_summary());
   out.set_config_json(run.spec->config_json);
+  out.set_owner(run.owner);
+  out.set_priority(run.priority);
+  for (const domain::Rung& rung : run.rungs) {
+    v1::Rung* wire = out.add_rungs();
+    wire->set_step(rung.step);
+    wire->set_value(rung.value);
+    wire->set_metric(ToString(run.spec->early_stopping.metric));
+    wire->set_outcome(ToString(rung.outcome));
+    wire->set_reason(rung.reason);
+  }
+  if (run.failure != domain::FailureClass::kNone) out.set_failure_rule(std::string(domain::RuleOf(run.failure).text));
   if (run.verdict) *out.mutable_verdict() = wire::ToWire(*run.verdict);
   for (const auto& attempt : run.past) *out.add_attempts() = InfoOf(*attempt);
   if (run.current && (run.past.empty() || run.past.back()->key != run.current->key)) *out.add_attempts() = InfoOf(*run.current);
@@ -154,6 +166,7 @@ v1::WorkerSummary SummaryOf(const core::Worker& worker) {
   out.set_slot_kind(std::string(wire::ToString(worker.info.slot_kind)));
   out.set_device(worker.info.device);
   out.set_version(worker.info.version);
+  out.set_reason(worker.quarantine_reason);
   return out;
 }
 

@@ -12,6 +12,7 @@ namespace {
 // A dataset that stands in when a file is only validated: its hash is no content's.
 const char* const kPretendedHash = "00000000000000000000000000000000";
 constexpr std::int64_t kByteVocabulary = 256;
+constexpr std::int64_t kMaxPriority = 1000;
 
 std::optional<domain::DatasetRef> ParseReference(std::string_view text) {
   const std::size_t at = text.rfind('@');
@@ -106,6 +107,10 @@ absl::StatusOr<sweep::ParsedSweep> ParseForAdmission(const v1::SubmitRequest& re
   const std::string owner = request.owner().empty() ? "unknown" : request.owner();
   const std::vector<sweep::Problem> problems = sweep::ParseSweep(request.yaml(), *bound, owner, &parsed);
   if (!problems.empty()) return absl::InvalidArgumentError(Lines(problems));
+  if (request.has_priority()) parsed.spec.priority = request.priority();
+  if (parsed.spec.priority < -kMaxPriority || parsed.spec.priority > kMaxPriority) {
+    return absl::InvalidArgumentError(StrCat("priority must be from ", -kMaxPriority, " to ", kMaxPriority, ", is ", parsed.spec.priority));
+  }
   if (parsed.spec.runs.size() > kMaxRunsPerSweep) {
     return absl::InvalidArgumentError(StrCat("the sweep has ", parsed.spec.runs.size(), " runs, at most ", kMaxRunsPerSweep));
   }

@@ -309,6 +309,29 @@ grpc::Status SweepService::FetchCheckpoint(grpc::ServerContext* /*call*/, const 
   return ToGrpc(SendCheckpoint(**run, *request, *context_.artifacts, [&](const v1::CheckpointPiece& piece) { return writer->Write(piece); }));
 }
 
+absl::Status SweepService::DoActOnWorker(const v1::ActOnWorkerRequest& request, v1::ActOnWorkerResponse* response) {
+  if (request.action() != "quarantine" && request.action() != "release") {
+    return absl::InvalidArgumentError(StrCat("action must be quarantine or release, is \"", request.action(), "\""));
+  }
+  if (request.by().size() > kMaxNameBytes || request.reason().size() > kMaxNameBytes) return absl::InvalidArgumentError("by or reason is too long");
+  const samples::PublishedState::View state = context_.published->Get();
+  ENTRAIN_ASSIGN_OR_RETURN(const core::Worker* worker, FindWorker(*state, request.worker_id()));
+  domain::ActOnWorker event;
+  event.worker = worker->info.id;
+  event.action = request.action() == "release" ? domain::WorkerAction::kRelease : domain::WorkerAction::kQuarantine;
+  event.by = request.by();
+  event.reason = request.reason();
+  ENTRAIN_ASSIGN_OR_RETURN(const domain::RequestId asked, Send(std::move(event)));
+  ENTRAIN_ASSIGN_OR_RETURN(const domain::Reply reply, Await(asked));
+  response->set_worker_id(reply.id);
+  return absl::OkStatus();
+}
+
+grpc::Status SweepService::ActOnWorker(grpc::ServerContext* /*call*/, const v1::ActOnWorkerRequest* request,
+                                       v1::ActOnWorkerResponse* response) {
+  return ToGrpc(DoActOnWorker(*request, response));
+}
+
 grpc::Status SweepService::ListWorkers(grpc::ServerContext* /*call*/, const v1::ListWorkersRequest* /*request*/,
                                        v1::ListWorkersResponse* response) {
   const samples::PublishedState::View state = context_.published->Get();

@@ -31,6 +31,7 @@ class SweepService : public v1::SweepService::Service {
                             grpc::ServerWriter<v1::FetchSamplesResponse>* writer) override;
   grpc::Status FetchCheckpoint(grpc::ServerContext* call, const v1::FetchCheckpointRequest* request,
                                grpc::ServerWriter<v1::CheckpointPiece>* writer) override;
+  grpc::Status ActOnWorker(grpc::ServerContext* call, const v1::ActOnWorkerRequest* request, v1::ActOnWorkerResponse* response) override;
   grpc::Status ListWorkers(grpc::ServerContext* call, const v1::ListWorkersRequest* request,
                            v1::ListWorkersResponse* response) override;
 
@@ -38,6 +39,7 @@ class SweepService : public v1::SweepService::Service {
   absl::Status DoSubmit(const v1::SubmitRequest& request, v1::SubmitResponse* response);
   // The number of runs that were told.
   absl::StatusOr<int> Act(const std::string& id, domain::RunAction action, const std::string& by);
+  absl::Status DoActOnWorker(const v1::ActOnWorkerRequest& request, v1::ActOnWorkerResponse* response);
   absl::Status DoRetry(const v1::RetryRequest& request, v1::RetryResponse* response);
   absl::Status DoWatch(grpc::ServerContext* call, const std::string& sweep_id, grpc::ServerWriter<v1::WatchUpdate>* writer);
   absl::Status DoLogs(grpc::ServerContext* call, const v1::LogsRequest& request, grpc::ServerWriter<v1::LogLine>* writer);

@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "coordinator/store/store.h"
 #include "domain/event.h"
 #include "domain/sweep.h"
@@ -28,7 +29,7 @@ class RunJudge {
   // The attempt starts after `resume_step`: forgets later samples and catches up with what is stored. Events go to `events`.
   absl::Status Begin(AttemptNumber attempt, std::int64_t resume_step, std::vector<EventBody>* events);
   // Samples and evaluations of one stored batch, as the store gives them back. Those of another attempt wait for its Begin.
-  void Feed(AttemptNumber attempt, const std::vector<domain::EntropySample>& samples,
+  absl::Status Feed(AttemptNumber attempt, const std::vector<domain::EntropySample>& samples,
             const std::vector<domain::Evaluation>& evaluations, std::vector<EventBody>* events);
   // RunJudged follows once everything up to `last_step` was judged without a verdict.
   void JudgeThrough(AttemptNumber attempt, std::int64_t last_step, std::vector<EventBody>* events);
@@ -37,6 +38,10 @@ class RunJudge {
 
  private:
   void Observe(AttemptNumber attempt, const domain::EntropySample& sample, std::vector<EventBody>* events);
+  // Rungs of early stopping that the run has come to and that were not said for this attempt.
+  absl::Status SayRungs(std::vector<EventBody>* events);
+  absl::StatusOr<std::optional<domain::Evaluation>> ValueAt(std::int64_t rung_step) const;
+  void SayProgress(AttemptNumber attempt, const domain::EntropySample& sample, std::vector<EventBody>* events);
   // Names the attempt that is current now.
   void SayVerdict(std::vector<EventBody>* events);
   void SayJudged(std::vector<EventBody>* events);
@@ -51,6 +56,9 @@ class RunJudge {
   std::int64_t observed_step_ = 0;
   std::optional<domain::Verdict> verdict_;
   std::optional<std::int64_t> judge_through_;
+  const std::vector<std::int64_t> rung_steps_;
+  std::size_t rungs_said_ = 0;
+  std::int64_t progress_said_wall_ms_ = 0;
   RunProgress progress_;
 };
 

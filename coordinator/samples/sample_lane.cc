@@ -127,8 +127,7 @@ class SampleLane::Shard {
     std::vector<EventBody> events;
     ENTRAIN_RETURN_IF_ERROR(std::visit(
         Overloaded{[&](const Batch& batch) {
-                     judge->Feed(batch.key.attempt, batch.samples, batch.evaluations, &events);
-                     return absl::OkStatus();
+                     return judge->Feed(batch.key.attempt, batch.samples, batch.evaluations, &events);
                    },
                    [&](const domain::BeginAttempt& begin) { return judge->Begin(begin.key.attempt, begin.resume_step, &events); },
                    [&](const domain::JudgeThrough& through) {

@@ -9,7 +9,8 @@ namespace entrain::scheduler {
 namespace {
 
 // Counting stops here: "100 or more runs go first".
-constexpr std::int64_t kMaxCountedAhead = 100;
+constexpr std::size_t kMaxCountedAhead = 100;
+constexpr std::size_t kMaxNamedAhead = 3;
 
 std::string Count(std::int64_t count, std::string_view noun) { return StrCat(count, " ", noun, count == 1 ? "" : "s"); }
 
@@ -44,6 +45,7 @@ struct Unusable {
   std::int64_t silent = 0;
   std::int64_t draining = 0;
   std::int64_t not_connected = 0;
+  std::int64_t quarantined = 0;
   std::int64_t too_small = 0;
   std::int64_t busy = 0;
 };
@@ -54,6 +56,7 @@ Unusable UnusableOf(const Fleet& fleet, const Shape& shape) {
     unusable.silent += class_fleet->silent;
     unusable.draining += class_fleet->draining;
     unusable.not_connected += class_fleet->not_connected;
+    unusable.quarantined += class_fleet->quarantined;
     for (std::int64_t free = 0; free <= machine_class.slots; ++free) {
       const auto count = static_cast<std::int64_t>(class_fleet->usable_by_free[static_cast<std::size_t>(free)].size());
       if (machine_class.slots < shape.ranks) {
@@ -76,16 +79,25 @@ std::string UnusableText(const Fleet& fleet, const Shape& shape) {
   add(unusable.silent, "silent");
   add(unusable.draining, "draining");
   add(unusable.not_connected, "not connected");
+  add(unusable.quarantined, "quarantined");
   add(unusable.too_small, "too small");
   add(unusable.busy, "busy");
   return text;
 }
 
-std::string AheadText(const Index& index, const Request& request) {
-  const std::int64_t ahead = index.queue.CountAhead(RankOf(request), kMaxCountedAhead);
-  if (ahead == 0) return "it is next";
-  if (ahead >= kMaxCountedAhead) return StrCat(kMaxCountedAhead, " or more runs go first");
-  return StrCat(Count(ahead, "run"), ahead == 1 ? " goes first" : " go first");
+// "2 runs go first (SM seed=1, SM seed=2)"; of many, the first few by name.
+std::string AheadText(const Index& index, const Request& request, const RunNames& name) {
+  std::string text;
+  if (const std::string* owner = index.queue.OwnerAhead(request)) {
+    text = StrCat("; runs of ", *owner, " go first, who holds ", Count(index.queue.SlotsOf(*owner), "slot"), " to ", request.owner, "'s ",
+                  index.queue.SlotsOf(request.owner));
+  }
+  const std::vector<RunId> ahead = index.queue.Ahead(request, kMaxCountedAhead);
+  if (ahead.empty()) return text.empty() ? "; it is next" : text;
+  const std::string many = ahead.size() == kMaxCountedAhead ? " or more" : "";
+  StrAppend(&text, "; ", ahead.size(), many, ahead.size() == 1 ? " run goes first (" : " runs go first (");
+  for (std::size_t i = 0; i < std::min(ahead.size(), kMaxNamedAhead); ++i) StrAppend(&text, i == 0 ? "" : ", ", name(ahead[i]));
+  return StrCat(text, ahead.size() > kMaxNamedAhead ? ", ...)" : ")");
 }
 
 }  // namespace
@@ -98,7 +110,7 @@ WaitReason ExplainFit(const Fleet& fleet, const Shape& shape) {
   return {true, StrCat(Needs(shape), "; ", Count(sizes.machines, "machine"), " with ", sizes.slots, " slots in all cannot hold them")};
 }
 
-WaitReason Explain(const Index& index, const Request& request) {
+WaitReason Explain(const Index& index, const Request& request, const RunNames& name) {
   WaitReason fit = ExplainFit(index.fleet, request.shape);
   if (!fit.text.empty()) return fit;
   if (index.queue.AtCap(request.sweep)) {
@@ -115,7 +127,7 @@ WaitReason Explain(const Index& index, const Request& request) {
     if (!unusable.empty() && sizes.machines > 1) StrAppend(&text, " (machines: ", unusable, ")");
     if (sizes.machines == 1 && unusable != "1 busy" && !unusable.empty()) StrAppend(&text, " (its machine is ", unusable.substr(2), ")");
   }
-  return {false, StrCat(text, "; ", AheadText(index, request))};
+  return {false, StrCat(text, AheadText(index, request, name))};
 }
 
 }  // namespace entrain::scheduler

@@ -44,6 +44,8 @@ void Fleet::Count(const WorkerId& worker, const Machine& machine, int sign) {
     fleet.draining += sign;
   } else if (!machine.connected) {
     fleet.not_connected += sign;
+  } else if (machine.quarantined) {
+    fleet.quarantined += sign;
   }
   if (machine.Usable()) {
     PersistentSet<WorkerId>& bucket = fleet.usable_by_free[static_cast<std::size_t>(machine.free)];

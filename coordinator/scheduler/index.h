@@ -45,8 +45,9 @@ struct Machine {
   bool silent = false;
   bool draining = false;
   bool connected = false;
+  bool quarantined = false;
   bool kept = false;  // for a large gang that goes first; only ever set on a plan's scratch copy
-  bool Usable() const { return !silent && !draining && connected && !kept; }
+  bool Usable() const { return !silent && !draining && connected && !quarantined && !kept; }
   friend bool operator==(const Machine&, const Machine&) = default;
 };
 
@@ -58,6 +59,7 @@ struct ClassFleet {
   std::int64_t silent = 0;
   std::int64_t draining = 0;
   std::int64_t not_connected = 0;
+  std::int64_t quarantined = 0;
 };
 
 class Fleet {
@@ -84,51 +86,93 @@ class Fleet {
 struct Request {
   RunId run;
   SweepId sweep;
+  std::string owner;
   std::int64_t priority = 0;   // higher first
+  bool aged = false;           // waited too long at the head of its class: then before its owner's fair share is looked at
   std::uint64_t number = 0;    // then lower first
   Shape shape;
-  std::string preferred_device;  // where its checkpoint was written; empty: none
+  std::string preferred_device;    // where its checkpoint was written; empty: none
+  std::vector<WorkerId> reserved;  // machines that are being emptied for it by preemption
   friend bool operator==(const Request&, const Request&) = default;
 };
 
-// Place in the queue: smaller goes first.
+// Place among the runs of one owner: smaller goes first.
 struct Rank {
   std::int64_t minus_priority = 0;
+  bool not_aged = true;
   std::uint64_t number = 0;
   friend auto operator<=>(const Rank&, const Rank&) = default;
 };
 Rank RankOf(const Request& request);
 
+// Place among all runs. Within a priority aged runs go first, in order of submission; the others by fair share: the owner who holds the
+// fewest slots now (max-min fairness over running slots, which is dominant resource fairness with one resource), then by submission.
+struct Turn {
+  std::int64_t minus_priority = 0;
+  bool not_aged = true;
+  std::int64_t owner_slots = 0;  // 0 of an aged run
+  std::uint64_t number = 0;
+  friend auto operator<=>(const Turn&, const Turn&) = default;
+};
+
 // Runs that differ only in rank: if the first cannot be placed, none can. Sweeps with a cap have classes of their own.
 struct QueueClass {
+  std::string owner;
   SweepId capped_sweep;  // empty: no cap
   Shape shape;
   friend auto operator<=>(const QueueClass&, const QueueClass&) = default;
 };
 
+// The first run of a class that is not at its cap.
+struct Head {
+  QueueClass queue_class;
+  std::int64_t since_ms = 0;  // coordinator time since when it has been the first
+};
+
+// A run that began or stopped to hold slots.
+struct Holder {
+  SweepId sweep;
+  std::string owner;
+  std::int64_t priority = 0;
+  std::int64_t slots = 0;
+};
+
 class Queue {
  public:
+  // Coordinator time from which on new heads count their age; Apply sets it.
+  void SetNow(std::int64_t now_ms) { now_ms_ = now_ms; }
+  // A new process: no head has waited yet.
+  void RestartAges();
+
   // 0: no cap. Set before the sweep's first Push.
   void SetCap(const SweepId& sweep, std::int64_t max_concurrent_runs);
   void Push(const Request& request);
   // Whether it was there.
   bool Remove(const Request& request);
-  // A run of the sweep began (+1) or stopped (-1) to hold slots.
-  void CountActive(const SweepId& sweep, int change);
+  // +1 or -1.
+  void CountActive(const Holder& holder, int change);
 
   bool AtCap(const SweepId& sweep) const;
   std::int64_t Cap(const SweepId& sweep) const;
   std::int64_t Active(const SweepId& sweep) const;
+  // Slots that the owner's runs hold.
+  std::int64_t SlotsOf(const std::string& owner) const;
+  // Whether some run of a lower priority holds slots.
+  bool HoldsBelow(std::int64_t priority) const;
 
-  // First run of every class that is not at its cap, best first.
-  const PersistentMap<Rank, QueueClass>& heads() const { return heads_; }
+  // By owner, best first.
+  const PersistentMap<std::string, PersistentMap<Rank, Head>>& heads() const { return heads_; }
   const Request* First(const QueueClass& queue_class) const;
   // Waiting runs of a class in order; nullptr: none.
   const PersistentMap<Rank, Request>* Waiting(const QueueClass& queue_class) const;
   const PersistentMap<QueueClass, PersistentMap<Rank, Request>>& classes() const { return classes_; }
   QueueClass ClassOf(const Request& request) const;
-  // How many waiting runs of sweeps below their caps go before this rank; O(classes + answer), stops counting at `limit`.
-  std::int64_t CountAhead(const Rank& rank, std::int64_t limit) const;
+  Turn TurnOf(const std::string& owner, const Rank& rank) const;
+  // Waiting runs, of sweeps below their caps, that go before this one whatever the fair shares become; O(classes + answer), stops at
+  // `limit`.
+  std::vector<RunId> Ahead(const Request& request, std::size_t limit) const;
+  // Of the owners whose runs of the same priority go first because they hold fewer slots, the one with the fewest; nullptr: none.
+  const std::string* OwnerAhead(const Request& request) const;
   std::size_t size() const { return size_; }
 
  private:
@@ -138,10 +182,14 @@ class Queue {
   };
   void Refresh(const QueueClass& queue_class, std::optional<Rank> old_head);
   std::optional<Rank> HeadRank(const QueueClass& queue_class) const;
+  void CountCap(const Holder& holder, int change);
 
   PersistentMap<QueueClass, PersistentMap<Rank, Request>> classes_;
-  PersistentMap<Rank, QueueClass> heads_;
+  PersistentMap<std::string, PersistentMap<Rank, Head>> heads_;
   PersistentMap<SweepId, Capped> capped_;
+  PersistentMap<std::string, std::int64_t> slots_by_owner_;
+  PersistentMap<std::int64_t, std::int64_t> slots_by_priority_;
+  std::int64_t now_ms_ = 0;
   std::size_t size_ = 0;
 };
 

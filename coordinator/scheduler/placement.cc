@@ -9,14 +9,32 @@
 
 namespace entrain::scheduler {
 
-const std::array<Filter, 6> kFilters = {{
+const std::array<Filter, 7> kFilters = {{
     {"reports", [](const Machine& machine, const Shape&) { return !machine.silent; }},
     {"not_draining", [](const Machine& machine, const Shape&) { return !machine.draining; }},
     {"connected", [](const Machine& machine, const Shape&) { return machine.connected; }},
+    {"not_quarantined", [](const Machine& machine, const Shape&) { return !machine.quarantined; }},
     {"not_kept", [](const Machine& machine, const Shape&) { return !machine.kept; }},
     {"large_enough", [](const Machine& machine, const Shape& shape) { return machine.machine_class.slots >= shape.ranks; }},
     {"free_enough", [](const Machine& machine, const Shape& shape) { return machine.free >= shape.ranks; }},
 }};
+
+const std::array<Scorer, 4> kScorers = {{
+    // The run's checkpoint was written on another device: resuming need not be bit-identical.
+    {"same_device", [](const Score& score) -> std::int64_t { return score.other_device; }},
+    // One machine, then fewest.
+    {"fewest_machines", [](const Score& score) { return score.machines; }},
+    // The tightest fit keeps large holes for large gangs.
+    {"tightest_fit", [](const Score& score) { return score.left_free; }},
+    {"smallest_machine", [](const Score& score) -> std::int64_t { return score.machine_slots; }},
+}};
+
+bool Better(const Score& a, const Score& b) {
+  for (const Scorer& scorer : kScorers) {
+    if (scorer.value(a) != scorer.value(b)) return scorer.value(a) < scorer.value(b);
+  }
+  return a.last < b.last;
+}
 
 bool PassesFilters(const Machine& machine, const Shape& shape) {
   return std::all_of(kFilters.begin(), kFilters.end(),
@@ -119,7 +137,7 @@ std::optional<ScoredGang> FindGang(const Fleet& fleet, const Shape& shape, const
     if (pool.buckets.empty()) continue;
     const int other_device = !preferred_device.empty() && pool.pool->device != preferred_device ? 1 : 0;
     std::optional<ScoredGang> gang = FindInPool(fleet, pool, shape, other_device);
-    if (gang.has_value() && (!best.has_value() || gang->score < best->score)) best = std::move(gang);
+    if (gang.has_value() && (!best.has_value() || Better(gang->score, best->score))) best = std::move(gang);
   }
   return best;
 }

@@ -20,18 +20,23 @@ struct Filter {
   std::string_view name;
   bool (*passes)(const Machine& machine, const Shape& shape);
 };
-extern const std::array<Filter, 6> kFilters;
+extern const std::array<Filter, 7> kFilters;
 bool PassesFilters(const Machine& machine, const Shape& shape);
 
-// Soft rules, most important first; the smaller score wins.
+// Soft rules, most important first: each gives a gang a number, the smaller one wins, and the next is asked only on a tie.
 struct Score {
-  int other_device = 0;           // 1 when the run's checkpoint was written on another device
-  std::int64_t machines = 0;      // one machine, then fewest
-  std::int64_t left_free = 0;     // on the machine that is filled last: the tightest fit keeps large holes for large gangs
-  std::int32_t machine_slots = 0;  // of that machine: small machines first
-  WorkerId last;                  // so that the choice is a function of the snapshot
-  friend auto operator<=>(const Score&, const Score&) = default;
+  int other_device = 0;
+  std::int64_t machines = 0;
+  std::int64_t left_free = 0;
+  std::int32_t machine_slots = 0;
+  WorkerId last;  // the machine that is filled last, so that the choice is a function of the snapshot
 };
+struct Scorer {
+  std::string_view name;
+  std::int64_t (*value)(const Score& score);
+};
+extern const std::array<Scorer, 4> kScorers;
+bool Better(const Score& a, const Score& b);
 
 struct ScoredGang {
   Score score;

@@ -1,8 +1,11 @@
-// Snapshot -> plan. Runs go in order of priority, then of submission. The first that fits nowhere keeps the machines it will fit on
-// soonest; whatever comes after it may use only the rest (backfill), so that small runs never starve a large gang.
+// Snapshot -> plan. Runs go by turn (index.h): priority, then those that waited too long, then the owner's fair share, then
+// submission. The first that fits nowhere keeps the machines it will fit on soonest; whatever comes after it may use only the rest
+// (backfill), so that small runs never starve a large gang. Which gang is the first changes with the owners' shares; one that has waited
+// too long at the head of its class is aged by the core, and then nothing of its priority goes first any more.
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -25,12 +28,13 @@ struct Plan {
 
 Plan MakePlan(const Index& index, std::size_t max_placements);
 
-// Why a run waits, with numbers that are true for this snapshot.
+// Why a run waits, with numbers that are true for this snapshot. `name` gives a run's name for people.
 struct WaitReason {
   bool never = false;
   std::string text;
 };
-WaitReason Explain(const Index& index, const Request& request);
+using RunNames = std::function<std::string(const RunId&)>;
+WaitReason Explain(const Index& index, const Request& request, const RunNames& name);
 // For a gang that nobody queued yet. Empty text: it could start on an idle fleet.
 WaitReason ExplainFit(const Fleet& fleet, const Shape& shape);
 

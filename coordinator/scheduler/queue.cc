@@ -1,11 +1,23 @@
+#include <algorithm>
+#include <tuple>
+
 #include "coordinator/scheduler/index.h"
 
 namespace entrain::scheduler {
 
-Rank RankOf(const Request& request) { return Rank{.minus_priority = -request.priority, .number = request.number}; }
+Rank RankOf(const Request& request) {
+  return Rank{.minus_priority = -request.priority, .not_aged = !request.aged, .number = request.number};
+}
+
+Turn Queue::TurnOf(const std::string& owner, const Rank& rank) const {
+  return Turn{.minus_priority = rank.minus_priority,
+              .not_aged = rank.not_aged,
+              .owner_slots = rank.not_aged ? SlotsOf(owner) : 0,
+              .number = rank.number};
+}
 
 QueueClass Queue::ClassOf(const Request& request) const {
-  return QueueClass{.capped_sweep = capped_.Contains(request.sweep) ? request.sweep : SweepId(), .shape = request.shape};
+  return QueueClass{.owner = request.owner, .capped_sweep = capped_.Contains(request.sweep) ? request.sweep : SweepId(), .shape = request.shape};
 }
 
 void Queue::SetCap(const SweepId& sweep, std::int64_t max_concurrent_runs) {
@@ -21,8 +33,25 @@ std::optional<Rank> Queue::HeadRank(const QueueClass& queue_class) const {
 void Queue::Refresh(const QueueClass& queue_class, std::optional<Rank> old_head) {
   const std::optional<Rank> head = HeadRank(queue_class);
   if (head == old_head) return;
-  if (old_head.has_value()) heads_.Erase(*old_head);
-  if (head.has_value()) heads_.Set(*head, queue_class);
+  const PersistentMap<Rank, Head>* found = heads_.Find(queue_class.owner);
+  PersistentMap<Rank, Head> heads = found == nullptr ? PersistentMap<Rank, Head>() : *found;
+  if (old_head.has_value()) heads.Erase(*old_head);
+  if (head.has_value()) heads.Set(*head, Head{queue_class, now_ms_});
+  if (heads.empty()) {
+    heads_.Erase(queue_class.owner);
+  } else {
+    heads_.Set(queue_class.owner, std::move(heads));
+  }
+}
+
+void Queue::RestartAges() {
+  PersistentMap<std::string, PersistentMap<Rank, Head>> restarted;
+  for (const auto& [owner, heads] : heads_) {
+    PersistentMap<Rank, Head> mine;
+    for (const auto& [rank, head] : heads) mine.Set(rank, Head{head.queue_class, now_ms_});
+    restarted.Set(owner, std::move(mine));
+  }
+  heads_ = std::move(restarted);
 }
 
 void Queue::Push(const Request& request) {
@@ -54,9 +83,25 @@ bool Queue::Remove(const Request& request) {
   return true;
 }
 
-void Queue::CountActive(const SweepId& sweep, int change) {
+void Queue::CountActive(const Holder& holder, int change) {
+  const auto add = [&](auto* map, const auto& key) {
+    const std::int64_t* found = map->Find(key);
+    const std::int64_t slots = (found == nullptr ? 0 : *found) + change * holder.slots;
+    if (slots == 0) {
+      map->Erase(key);
+    } else {
+      map->Set(key, slots);
+    }
+  };
+  add(&slots_by_owner_, holder.owner);
+  add(&slots_by_priority_, holder.priority);
+  CountCap(holder, change);
+}
+
+void Queue::CountCap(const Holder& holder, int change) {
+  const SweepId& sweep = holder.sweep;
   const Capped* found = capped_.Find(sweep);
-  if (found == nullptr || change == 0) return;
+  if (found == nullptr) return;
   Capped capped = *found;
   const bool was_at_cap = AtCap(sweep);
   capped.active += change;
@@ -67,8 +112,9 @@ void Queue::CountActive(const SweepId& sweep, int change) {
   }
   // The sweep's classes enter or leave the heads. There is one for each shape in the sweep.
   std::vector<std::pair<QueueClass, std::optional<Rank>>> mine;
-  const QueueClass first{.capped_sweep = sweep, .shape = {.machines = 0, .ranks = 0}};
-  for (auto at = classes_.LowerBound(first); at != classes_.end() && at->first.capped_sweep == sweep; ++at) {
+  const QueueClass first{.owner = holder.owner, .capped_sweep = sweep, .shape = {.machines = 0, .ranks = 0}};
+  for (auto at = classes_.LowerBound(first); at != classes_.end(); ++at) {
+    if (at->first.owner != holder.owner || at->first.capped_sweep != sweep) break;
     mine.emplace_back(at->first, HeadRank(at->first));
   }
   capped_.Set(sweep, capped);
@@ -95,16 +141,46 @@ const Request* Queue::First(const QueueClass& queue_class) const {
   return waiting == nullptr ? nullptr : &waiting->begin()->second;
 }
 
-std::int64_t Queue::CountAhead(const Rank& rank, std::int64_t limit) const {
-  std::int64_t ahead = 0;
+std::int64_t Queue::SlotsOf(const std::string& owner) const {
+  const std::int64_t* found = slots_by_owner_.Find(owner);
+  return found == nullptr ? 0 : *found;
+}
+
+bool Queue::HoldsBelow(std::int64_t priority) const {
+  return !slots_by_priority_.empty() && slots_by_priority_.begin()->first < priority;
+}
+
+std::vector<RunId> Queue::Ahead(const Request& request, std::size_t limit) const {
+  const Rank mine = RankOf(request);
+  const auto goes_first = [&](const std::string& owner, const Rank& other) {
+    if (owner == request.owner || !mine.not_aged) return other < mine;
+    return std::tie(other.minus_priority, other.not_aged) < std::tie(mine.minus_priority, mine.not_aged);
+  };
+  std::vector<std::pair<Rank, RunId>> ahead;
   for (const auto& [queue_class, waiting] : classes_) {
     if (AtCap(queue_class.capped_sweep)) continue;
-    for (const auto& [other, request] : waiting) {
-      if (!(other < rank)) break;
-      if (++ahead >= limit) return ahead;
+    for (const auto& [other, first] : waiting) {
+      if (!goes_first(queue_class.owner, other)) break;
+      ahead.emplace_back(other, first.run);
+      if (ahead.size() >= limit) break;
     }
+    if (ahead.size() >= limit) break;
   }
-  return ahead;
+  std::sort(ahead.begin(), ahead.end());
+  std::vector<RunId> runs;
+  for (const auto& [rank, run] : ahead) runs.push_back(run);
+  return runs;
+}
+
+const std::string* Queue::OwnerAhead(const Request& request) const {
+  if (request.aged) return nullptr;
+  const std::string* best = nullptr;
+  for (const auto& [owner, heads] : heads_) {
+    if (owner == request.owner || SlotsOf(owner) >= SlotsOf(best == nullptr ? request.owner : *best)) continue;
+    const bool same = std::any_of(heads.begin(), heads.end(), [&](const auto& entry) { return entry.first.minus_priority == -request.priority; });
+    if (same) best = &owner;
+  }
+  return best;
 }
 
 }  // namespace entrain::scheduler

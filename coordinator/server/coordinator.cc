@@ -26,6 +26,16 @@ Overloaded(Ts...) -> Overloaded<Ts...>;
 
 }  // namespace
 
+core::CoreConfig CoreConfigOf(const Options& options) {
+  core::CoreConfig config;
+  config.lease_ms = options.lease_ms;
+  config.age_limit_ms = options.age_limit_ms;
+  config.min_run_before_preempt_ms = options.min_run_before_preempt_ms;
+  config.quarantine_after = options.quarantine_after;
+  config.quarantine_ms = options.quarantine_ms;
+  return config;
+}
+
 absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const Options& options, const Clock* clock, IdSource* ids) {
   std::unique_ptr<Coordinator> coordinator(new Coordinator(options, clock, ids));
   ENTRAIN_RETURN_IF_ERROR(coordinator->Open());
@@ -44,9 +54,7 @@ absl::Status Coordinator::Open() {
     ENTRAIN_ASSIGN_OR_RETURN(metrics_, metrics::CoordinatorMetrics::Serve(options_.metrics_listen));
     metrics_address_ = StrCat(HostOf(options_.metrics_listen), ":", metrics_->port());
   }
-  core::CoreConfig config;
-  config.lease_ms = options_.lease_ms;
-  loop_ = std::make_unique<CoreLoop>(store_.get(), config, clock_, &published_, metrics_.get(),
+  loop_ = std::make_unique<CoreLoop>(store_.get(), CoreConfigOf(options_), clock_, &published_, metrics_.get(),
                                      options_.snapshot_every_facts);
   ENTRAIN_RETURN_IF_ERROR(loop_->Recover());
   samples::LaneHooks hooks;

@@ -20,6 +20,9 @@
 
 namespace entrain::server {
 
+struct Options;
+core::CoreConfig CoreConfigOf(const Options& options);
+
 // Events that wait for the core; beyond it callers wait.
 inline constexpr std::size_t kMaxWaitingEvents = 10'000;
 
@@ -30,6 +33,11 @@ struct Options {
   transport::TlsFiles tls;     // empty: plain text, for loopback only
   std::string metrics_listen;  // empty: none
   std::int64_t lease_ms = 15'000;
+  // Of core::CoreConfig, which says what they mean.
+  std::int64_t age_limit_ms = core::CoreConfig().age_limit_ms;
+  std::int64_t min_run_before_preempt_ms = core::CoreConfig().min_run_before_preempt_ms;
+  std::int64_t quarantine_after = core::CoreConfig().quarantine_after;
+  std::int64_t quarantine_ms = core::CoreConfig().quarantine_ms;
   std::int64_t heartbeat_ms = 3'000;
   std::int64_t snapshot_every_facts = kSnapshotEveryFacts;
 };

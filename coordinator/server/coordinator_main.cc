@@ -59,10 +59,18 @@ void Declare(CLI::App* app, Flags* flags) {
       ->capture_default_str()->check(CLI::Range(100, 86'400'000));
   app->add_option("--heartbeat-ms", options.heartbeat_ms, "How often workers report; at most a third of the lease")
       ->capture_default_str()->check(CLI::Range(10, 3'600'000));
+  app->add_option("--age-limit-ms", options.age_limit_ms, "A run so long at the head of its queue goes before all others of its priority")
+      ->capture_default_str()->check(CLI::Range(1'000, 2'000'000'000));
+  app->add_option("--min-run-before-preempt-ms", options.min_run_before_preempt_ms, "An attempt that was up for less is not preempted")
+      ->capture_default_str()->check(CLI::Range(0, 2'000'000'000));
+  app->add_option("--quarantine-after", options.quarantine_after, "Launch or device failures in a row that put a machine into quarantine; 0: never")
+      ->capture_default_str()->check(CLI::Range(0, 16));
+  app->add_option("--quarantine-ms", options.quarantine_ms, "How long a quarantine lasts that nobody ends")
+      ->capture_default_str()->check(CLI::Range(1'000, 2'000'000'000));
   app->add_option("--snapshot-every-facts", options.snapshot_every_facts, "New facts after which the journal gets a snapshot")
       ->capture_default_str()->check(CLI::Range(1, 1'000'000'000));
   CLI::App* replay = app->add_subcommand("replay", "Decides the stored events again and compares the facts; only reads");
-  // --data-dir and --lease-ms (as the coordinator had it) may follow the word.
+  // --data-dir and the limits (as the coordinator had them) may follow the word.
   replay->fallthrough()->callback([flags] { flags->replay = true; });
   app->footer(kExamples);
 }
@@ -99,8 +107,7 @@ absl::Status Announce(const Flags& flags, const Coordinator& coordinator) {
 }
 
 absl::Status Replay(const Flags& flags) {
-  entrain::core::CoreConfig config;
-  config.lease_ms = flags.options.lease_ms;
+  const entrain::core::CoreConfig config = entrain::server::CoreConfigOf(flags.options);
   ENTRAIN_ASSIGN_OR_RETURN(const entrain::store::History history,
                            entrain::store::ReadHistory(flags.options.data_dir + "/coordinator.db"));
   const entrain::server::Redecision result = entrain::server::Redecide(history, config);

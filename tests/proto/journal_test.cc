@@ -28,13 +28,16 @@ domain::SweepSpec SomeSweep() {
   run.dataset = {"stdlib", "0123456789abcdef"};
   run.health.collapse = {false, 0.07, false, 0.2, 3, 40};
   run.health.non_finite.enabled = false;
-  run.retries.max_failures = 5;
+  run.retries = {5, true};
+  run.limits = {3600, 60};
+  run.early_stopping = {domain::Halving::kSync, domain::RungMetric::kTrainLoss, 40, 4, 7};
   domain::SweepSpec sweep;
   sweep.name = "quickstart";
   sweep.owner = "ada";
   sweep.yaml = "name: quickstart\n";
   sweep.priority = 3;
   sweep.max_concurrent_runs = 2;
+  sweep.early_stopping = {domain::Halving::kAsync, domain::RungMetric::kEvalLoss, 30, 3, 9};
   sweep.runs = {run, domain::RunSpec{}};
   return sweep;
 }
@@ -71,6 +74,12 @@ std::vector<Fact> OneOfEveryFact() {
   add(domain::WaitReasonChanged{RunId("r1"), true, "needs 9 slots"});
   add(domain::MemberReleased{kKey, WorkerId("w1")});
   add(domain::AttemptReclaimed{kKey});
+  add(domain::RunAged{RunId("r1"), "waited"});
+  add(domain::RunReserved{RunId("r1"), {WorkerId("w1"), WorkerId("w2")}, "preempts"});
+  add(domain::WorkerQuarantined{WorkerId("w1"), "launches fail", 88});
+  add(domain::WorkerReleased{WorkerId("w1"), "by ada"});
+  add(domain::RungRecorded{RunId("r1"), 2, 90, 3.25});
+  add(domain::RungDecided{RunId("r1"), 2, domain::RungOutcome::kPruned, "place 3 of 3"});
   return facts;
 }
 
@@ -88,13 +97,16 @@ std::vector<Event> OneOfEveryEvent() {
   add(domain::CheckpointPublished{WorkerId("w1"), 13, kKey, kCheckpoint});
   add(domain::VerdictReached{RunId("r1"), SomeVerdict()});
   add(domain::RunJudged{kKey, 500});
+  add(domain::RungReached{kKey, 1, 30, 2.5});
+  add(domain::RunProgressed{kKey});
+  add(domain::ActOnWorker{10, WorkerId("w1"), domain::WorkerAction::kQuarantine, "ada", "fan"});
   add(domain::Tick{});
   return events;
 }
 
 TEST(JournalTest, EveryKindOfFactSurvives) {
   const std::vector<Fact> facts = OneOfEveryFact();
-  constexpr std::size_t kTransient = 2;
+  constexpr std::size_t kTransient = 3;
   ASSERT_EQ(facts.size() + kTransient, std::variant_size_v<decltype(Fact::body)>);
   for (const Fact& fact : facts) {
     const auto back = DecodeFact(EncodeFact(fact));
@@ -139,9 +151,18 @@ TEST(JournalTest, FieldsOfFactsArriveWhereTheyLeft) {
   EXPECT_EQ(Back(domain::AttemptReclaimed{kKey}).key, kKey);
   EXPECT_EQ(Back(domain::VerdictRecorded{RunId("r1"), SomeVerdict()}).verdict, SomeVerdict());
   EXPECT_EQ(Back(domain::AttemptClosed{kKey, kEnd}).end, kEnd);
-  for (const auto kind : {domain::StopKind::kHalt, domain::StopKind::kCancel, domain::StopKind::kPause, domain::StopKind::kPreempt}) {
+  for (const auto kind : {domain::StopKind::kHalt, domain::StopKind::kCancel, domain::StopKind::kPause, domain::StopKind::kPreempt,
+                          domain::StopKind::kStall, domain::StopKind::kTimeLimit, domain::StopKind::kRung}) {
     EXPECT_EQ(Back(domain::StopDecided{kKey, kind, "why"}).kind, kind);
   }
+  EXPECT_TRUE(Back(domain::RunPaused{RunId("r1"), "why", true}).at_rung);
+  EXPECT_EQ(Back(domain::RunReserved{RunId("r1"), {WorkerId("w1"), WorkerId("w2")}, "why"}).workers.back(), WorkerId("w2"));
+  EXPECT_EQ(Back(domain::WorkerQuarantined{WorkerId("w1"), "why", 88}).until_ms, 88);
+  const domain::RungRecorded recorded = Back(domain::RungRecorded{RunId("r1"), 2, 90, 3.25});
+  EXPECT_EQ(recorded.rung, 2);
+  EXPECT_EQ(recorded.step, 90);
+  EXPECT_EQ(recorded.value, 3.25);
+  EXPECT_EQ(Back(domain::RungDecided{RunId("r1"), 2, domain::RungOutcome::kHeld, "why"}).outcome, domain::RungOutcome::kHeld);
   const domain::RunRequeued requeued = Back(domain::RunRequeued{RunId("r1"), domain::FailureClass::kLostMachine, true, "why", 77});
   EXPECT_EQ(requeued.failure, domain::FailureClass::kLostMachine);
   EXPECT_TRUE(requeued.counts_as_failure);
@@ -166,7 +187,7 @@ TEST(JournalTest, KindsHaveDistinctNames) {
   EXPECT_EQ(KindOf(OneOfEveryFact()[5]), "run_placed");
   EXPECT_EQ(KindOf(OneOfEveryFact()[15]), "wait_reason_changed");
   EXPECT_EQ(KindOf(OneOfEveryEvent()[0]), "submit_sweep");
-  EXPECT_EQ(KindOf(OneOfEveryEvent()[11]), "tick");
+  EXPECT_EQ(KindOf(OneOfEveryEvent().back()), "tick");
 }
 
 }  // namespace

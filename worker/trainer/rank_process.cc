@@ -63,7 +63,13 @@ TrainingEnd ExplainException(const std::exception& error) {
   const bool memory = dynamic_cast<const std::bad_alloc*>(&error) != nullptr ||
                       what.find("can't allocate memory") != std::string::npos ||
                       what.find("out of memory") != std::string::npos;
-  return {memory ? EndCause::kOutOfMemory : EndCause::kCrashed, what};
+  // What the driver says when the device failed or fell off, not what a wrong program says.
+  constexpr const char* kDeviceErrors[] = {"CUDA error: uncorrectable ECC error", "CUDA error: unspecified launch failure",
+                                           "CUDA error: device-side hardware", "CUDA error: no CUDA-capable device",
+                                           "CUDA error: unknown error", "CUDA driver initialization failed", "CUDA error: all CUDA-capable devices are busy"};
+  const bool device = std::any_of(std::begin(kDeviceErrors), std::end(kDeviceErrors),
+                                  [&](const char* text) { return what.find(text) != std::string::npos; });
+  return {memory ? EndCause::kOutOfMemory : device ? EndCause::kDevice : EndCause::kCrashed, what};
 }
 
 int EnvironmentNumber(std::initializer_list<const char*> names, int fallback) {

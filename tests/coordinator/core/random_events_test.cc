@@ -25,7 +25,7 @@ class RandomEvents {
   void Step() {
     world_.Advance(static_cast<std::int64_t>(rng_.Below(1'500)));
     if (rng_.Below(60) == 0) world_.Restart();
-    switch (rng_.Below(17)) {
+    switch (rng_.Below(19)) {
       case 0: Submit(); break;
       case 1:
       case 2: Join(); break;
@@ -41,6 +41,8 @@ class RandomEvents {
       case 12: Checkpoint(); break;
       case 13:
       case 14: Started(); break;
+      case 15: Rung(); break;
+      case 16: OnWorker(); break;
       default: Ended(); break;
     }
   }
@@ -51,6 +53,10 @@ class RandomEvents {
     config.lease_ms = 8'000;
     config.backoff_ms = seed % 2 == 0 ? 0 : 500;
     config.max_backoff_ms = 4'000;
+    config.age_limit_ms = 5'000;
+    config.min_run_before_preempt_ms = 2'000;
+    config.quarantine_after = 2;
+    config.quarantine_ms = 10'000;
     config.max_placements_per_event = seed % 3 == 0 ? 1000 : 64;
     config.max_history = 10;
     config.max_attempts_kept = 6;
@@ -97,13 +103,19 @@ class RandomEvents {
     submit.request = 1;
     submit.proposed_id = SweepId(StrCat("s", rng_.Below(12)));
     submit.idempotency_key = StrCat("key", rng_.Below(10));
-    submit.spec.owner = "ann";
+    submit.spec.owner = rng_.Below(2) == 0 ? "ann" : "bob";
+    if (rng_.Below(2) == 0) {
+      submit.spec.early_stopping = {rng_.Below(2) == 0 ? domain::Halving::kAsync : domain::Halving::kSync, domain::RungMetric::kEvalLoss, 10, 2, 1};
+    }
+    const domain::RunLimits limits{rng_.Below(4) == 0 ? 20 : 0, rng_.Below(3) == 0 ? 10 : 0};
     submit.spec.priority = static_cast<std::int64_t>(rng_.Below(3));
     submit.spec.max_concurrent_runs = static_cast<std::int64_t>(rng_.Below(3));
     const std::uint64_t runs = rng_.Below(5);
     for (std::uint64_t i = 0; i < runs; ++i) {
       submit.spec.runs.push_back(MakeRunSpec(StrCat("x", i), 1 + static_cast<std::int64_t>(rng_.Below(3)),
                                              1 + static_cast<std::int64_t>(rng_.Below(3)), 100, static_cast<std::int64_t>(rng_.Below(3))));
+      submit.spec.runs.back().limits = limits;
+      submit.spec.runs.back().early_stopping = submit.spec.early_stopping;
     }
     Note(world_.Do(submit));
   }
@@ -145,6 +157,18 @@ class RandomEvents {
     verdict.reason = domain::HaltReason::kCollapse;
     verdict.explanation = "random verdict";
     Note(world_.Do(domain::VerdictReached{key.run, verdict}));
+  }
+
+  void Rung() {
+    const auto [worker, key] = AnyAttempt();
+    const Run* run = world_.state().FindRun(key.run);
+    const std::int64_t rung = run == nullptr || rng_.Below(5) == 0 ? static_cast<std::int64_t>(rng_.Below(3)) : static_cast<std::int64_t>(run->rungs.size());
+    Note(world_.Do(domain::RungReached{key, rung, 1 + static_cast<std::int64_t>(rng_.Below(100)), rng_.Uniform()}));
+    Note(world_.Do(domain::RunProgressed{key}));
+  }
+
+  void OnWorker() {
+    Note(world_.Do(domain::ActOnWorker{1, Worker(), rng_.Below(3) == 0 ? domain::WorkerAction::kQuarantine : domain::WorkerAction::kRelease, "ann", ""}));
   }
 
   void Judged() {
@@ -196,8 +220,7 @@ TEST(RandomEventsTest, KeepEveryInvariantAndEveryRunEnds) {
     ASSERT_TRUE(ended) << "seed " << seed << ": not every run ended";
     seen.insert(events.seen().begin(), events.seen().end());
   }
-  // Pruned comes with early stopping across runs.
-  EXPECT_EQ(seen, (std::set<std::string>{"cancelled", "failed", "halted", "paused", "queued", "running", "starting", "stopping", "succeeded"}));
+  EXPECT_EQ(seen, (std::set<std::string>{"cancelled", "failed", "halted", "paused", "pruned", "queued", "running", "starting", "stopping", "succeeded"}));
 }
 
 State Replayed(const std::vector<domain::Fact>& facts, const CoreConfig& config) {

@@ -87,6 +87,19 @@ class Scenario {
       effects_ = world_.Do(domain::RetryRun{1, RunOf(line.Word(1)), "ann"});
       return;
     }
+    if (verb == "quarantine" || verb == "release") {
+      const auto action = verb == "release" ? domain::WorkerAction::kRelease : domain::WorkerAction::kQuarantine;
+      effects_ = world_.Do(domain::ActOnWorker{1, WorkerId(line.Word(1)), action, "ann", line.text});
+      return;
+    }
+    if (verb == "progress") {
+      effects_ = world_.Do(domain::RunProgressed{KeyOf(line.Word(1))});
+      return;
+    }
+    if (verb == "rung") {
+      effects_ = world_.Do(domain::RungReached{KeyOf(line.Word(1)), std::stoll(line.Word(2)), std::stoll(line.Word(3)), std::stod(line.Word(4))});
+      return;
+    }
     if (verb == "stop" || verb == "pause" || verb == "resume") return Act(line);
     if (verb == "verdict" || verb == "judged") return FromTheLane(line);
     Report(line);
@@ -126,10 +139,20 @@ class Scenario {
     submit.spec.yaml = line.Option("yaml", "text");
     submit.spec.priority = line.Number("priority", 0);
     submit.spec.max_concurrent_runs = line.Number("cap", 0);
+    const std::string halving = line.Option("halving", "none");
+    if (halving != "none") {
+      submit.spec.early_stopping.method = halving == "sha" ? domain::Halving::kSync : domain::Halving::kAsync;
+      submit.spec.early_stopping.min_steps = line.Number("min_steps", 10);
+      submit.spec.early_stopping.reduction_factor = line.Number("eta", 3);
+    }
     const std::string content = line.Option("content", line.Word(1));
     for (std::int64_t i = 1; i <= line.Number("runs", 1); ++i) {
       submit.spec.runs.push_back(MakeRunSpec(StrCat(content, ".", i), line.Number("machines", 1), line.Number("ranks", 1),
                                              line.Number("steps", 100), line.Number("failures", 2)));
+      domain::RunSpec& run = submit.spec.runs.back();
+      run.limits = {line.Number("max_duration", 0), line.Number("stall_limit", 0)};
+      run.retries.out_of_memory = line.Option("retry_oom") == "yes";
+      run.early_stopping = submit.spec.early_stopping;
     }
     effects_ = world_.Do(submit);
   }
@@ -228,6 +251,7 @@ class Scenario {
     if (what == "worker") {
       const Worker* worker = world_.state().FindWorker(WorkerId(line.Word(2)));
       if (worker == nullptr || worker->StatusText() != line.Word(3)) Fail(StrCat("worker is ", worker == nullptr ? "unknown" : worker->StatusText()));
+      if (worker != nullptr && worker->quarantine_reason.find(line.text) == std::string::npos) Fail(StrCat("the reason is ", worker->quarantine_reason));
     } else if (what == "none") {
       for (const domain::Effect& effect : effects_) Fail(StrCat("unexpected effect ", TextOf(effect)));
     } else if (what == "reply") {
@@ -271,6 +295,8 @@ class Scenario {
     check("halt", std::string(ToString(run->halt_reason)));
     check("failure", std::string(ToString(run->failure)));
     check("result", StrCat(run->result_step));
+    check("aged", run->aged ? "yes" : "no");
+    check("rung", run->rungs.empty() ? "" : StrCat(run->rungs.size() - 1, ",", ToString(run->rungs.back().outcome)));
     check("judged", run->fully_judged ? "yes" : "no");
     check("generation", StrCat(run->generation));
     check("checkpoint", StrCat(run->checkpoints.empty() ? 0 : run->checkpoints.back().step));
@@ -308,6 +334,10 @@ std::vector<std::string> RunScenario(const std::string& script) {
       config.lease_ms = line.Number("lease_ms", config.lease_ms);
       config.backoff_ms = line.Number("backoff_ms", config.backoff_ms);
       config.max_checkpoints_kept = static_cast<std::size_t>(line.Number("checkpoints_kept", 20));
+      config.age_limit_ms = line.Number("age_limit_ms", config.age_limit_ms);
+      config.min_run_before_preempt_ms = line.Number("min_run_ms", config.min_run_before_preempt_ms);
+      config.quarantine_after = line.Number("quarantine_after", config.quarantine_after);
+      config.quarantine_ms = line.Number("quarantine_ms", config.quarantine_ms);
       config.max_lost_in_a_row = line.Number("max_lost", config.max_lost_in_a_row);
       continue;
     }

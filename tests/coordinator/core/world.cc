@@ -75,6 +75,7 @@ void World::RejoinAll() {
     }
     Do(joined);
     Do(domain::WorkerHeartbeat{id, false});
+    if (worker->quarantined) Do(domain::ActOnWorker{0, id, domain::WorkerAction::kRelease, "test", ""});
   }
 }
 
@@ -105,6 +106,9 @@ bool World::DriveToEnd() {
       }
     }
     if (!open) return true;
+  }
+  for (const auto& [id, run] : state_.runs) {
+    if (!domain::IsFinal(run->state)) Break(StrCat("run ", id.value(), " does not end: it is ", ToString(run->state), ": ", run->reason));
   }
   return false;
 }

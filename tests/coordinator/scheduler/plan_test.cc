@@ -24,9 +24,21 @@ void AddMachine(Index* index, const std::string& id, std::int32_t slots, std::in
   index->fleet.Put(WorkerId(id), machine);
 }
 
-Request MakeRequest(std::uint64_t number, std::int64_t ranks, std::int64_t priority = 0, const std::string& sweep = "s") {
-  return {.run = RunId(StrCat("r", number)), .sweep = SweepId(sweep), .priority = priority, .number = number, .shape = {1, ranks}, .preferred_device = ""};
+Request MakeRequest(std::uint64_t number, std::int64_t ranks, std::int64_t priority = 0, const std::string& sweep = "s",
+                    const std::string& owner = "ann") {
+  Request request;
+  request.run = RunId(StrCat("r", number));
+  request.sweep = SweepId(sweep);
+  request.owner = owner;
+  request.priority = priority;
+  request.number = number;
+  request.shape = {1, ranks};
+  return request;
 }
+Holder HolderOf(const std::string& sweep, const std::string& owner = "ann", std::int64_t slots = 1) {
+  return {.sweep = SweepId(sweep), .owner = owner, .priority = 0, .slots = slots};
+}
+std::string Name(const RunId& run) { return run.value(); }
 
 std::vector<std::string> Placed(const Plan& plan) {
   std::vector<std::string> placed;
@@ -67,8 +79,8 @@ TEST(MakePlan, KeepsNothingForAGangThatCanNeverFit) {
   index.queue.Push(MakeRequest(1, 4));
   index.queue.Push(MakeRequest(2, 2));
   EXPECT_THAT(Placed(MakePlan(index, 10)), ElementsAre("r2 w1"));
-  EXPECT_EQ(Explain(index, MakeRequest(1, 4)).text, "needs 4 slots on one machine; the only machine has 2");
-  EXPECT_TRUE(Explain(index, MakeRequest(1, 4)).never);
+  EXPECT_EQ(Explain(index, MakeRequest(1, 4), Name).text, "needs 4 slots on one machine; the only machine has 2");
+  EXPECT_TRUE(Explain(index, MakeRequest(1, 4), Name).never);
 }
 
 TEST(MakePlan, HoldsEverySweepToItsCap) {
@@ -78,10 +90,10 @@ TEST(MakePlan, HoldsEverySweepToItsCap) {
   for (std::uint64_t i = 1; i <= 3; ++i) index.queue.Push(MakeRequest(i, 1, 0, "capped"));
   index.queue.Push(MakeRequest(4, 1));
   EXPECT_THAT(Placed(MakePlan(index, 10)), ElementsAre("r1 w1", "r2 w1", "r4 w1"));
-  index.queue.CountActive(SweepId("capped"), +2);
+  for (int i = 0; i < 2; ++i) index.queue.CountActive(HolderOf("capped"), +1);
   EXPECT_THAT(Placed(MakePlan(index, 10)), ElementsAre("r4 w1"));
-  EXPECT_EQ(Explain(index, MakeRequest(1, 1, 0, "capped")).text, "its sweep may hold slots for 2 runs at once, and 2 do");
-  index.queue.CountActive(SweepId("capped"), -1);
+  EXPECT_EQ(Explain(index, MakeRequest(1, 1, 0, "capped"), Name).text, "its sweep may hold slots for 2 runs at once, and 2 do");
+  index.queue.CountActive(HolderOf("capped"), -1);
   EXPECT_THAT(Placed(MakePlan(index, 10)), ElementsAre("r1 w1", "r4 w1"));
 }
 
@@ -95,11 +107,67 @@ TEST(MakePlan, SmallRunsOfACappedSweepDoNotOvertakeItsLargeOneForEver) {
   EXPECT_THAT(Placed(MakePlan(index, 10)), IsEmpty());
 }
 
+TEST(MakePlan, GivesTheNextSlotToTheOwnerWhoHoldsFewest) {
+  Index index;
+  AddMachine(&index, "w1", 8, 3);
+  index.queue.CountActive(HolderOf("s", "ann", 3), +1);
+  for (std::uint64_t i = 1; i <= 5; ++i) index.queue.Push(MakeRequest(i, 1));
+  for (std::uint64_t i = 6; i <= 9; ++i) index.queue.Push(MakeRequest(i, 1, 0, "t", "bob"));
+  // Bob catches up first, then they take turns, the one who submitted first on a tie.
+  EXPECT_THAT(Placed(MakePlan(index, 10)), ElementsAre("r6 w1", "r7 w1", "r8 w1", "r1 w1", "r9 w1"));
+  EXPECT_EQ(Explain(index, MakeRequest(1, 1), Name).text,
+            "needs 1 slot; 5 of 8 free, kept for a run that goes first; runs of bob go first, who holds 0 slots to ann's 3");
+  EXPECT_EQ(Explain(index, MakeRequest(3, 1), Name).text,
+            "needs 1 slot; 5 of 8 free, kept for a run that goes first; runs of bob go first, who holds 0 slots to ann's 3; 2 runs go first (r1, r2)");
+}
+
+TEST(MakePlan, PriorityAndAgeGoBeforeShares) {
+  Index index;
+  AddMachine(&index, "w1", 8, 3);
+  index.queue.CountActive(HolderOf("s", "ann", 3), +1);
+  index.queue.Push(MakeRequest(1, 1, 0, "t", "bob"));
+  index.queue.Push(MakeRequest(2, 1, 5));
+  Request aged = MakeRequest(3, 1);
+  aged.aged = true;
+  index.queue.Push(aged);
+  EXPECT_THAT(Placed(MakePlan(index, 10)), ElementsAre("r2 w1", "r3 w1", "r1 w1"));
+}
+
+TEST(MakePlan, KeepsReservedMachinesForTheirRun) {
+  Index index;
+  AddMachine(&index, "w1", 4, 2);
+  AddMachine(&index, "w2", 4, 1);
+  Request large = MakeRequest(1, 4, 5);
+  large.aged = true;
+  large.reserved = {WorkerId("w1")};
+  index.queue.Push(large);
+  index.queue.Push(MakeRequest(2, 2));
+  // Without the reservation w2, which has more room, would be kept.
+  EXPECT_THAT(Placed(MakePlan(index, 10)), ElementsAre("r2 w2"));
+}
+
+TEST(Queue, AHeadCountsItsAgeFromWhenItBecameTheFirst) {
+  Queue queue;
+  queue.SetNow(100);
+  queue.Push(MakeRequest(2, 1));
+  queue.SetNow(200);
+  queue.Push(MakeRequest(1, 1));
+  EXPECT_EQ(queue.heads().Find("ann")->begin()->second.since_ms, 200);
+  queue.SetNow(300);
+  queue.Push(MakeRequest(3, 1));
+  EXPECT_EQ(queue.heads().Find("ann")->begin()->second.since_ms, 200);
+  queue.Remove(MakeRequest(1, 1));
+  EXPECT_EQ(queue.heads().Find("ann")->begin()->second.since_ms, 300);
+  queue.SetNow(400);
+  queue.RestartAges();
+  EXPECT_EQ(queue.heads().Find("ann")->begin()->second.since_ms, 400);
+}
+
 TEST(MakePlan, GivesNothingToAnEmptyFleet) {
   Index index;
   index.queue.Push(MakeRequest(1, 1));
   EXPECT_THAT(Placed(MakePlan(index, 10)), IsEmpty());
-  EXPECT_EQ(Explain(index, MakeRequest(1, 1)).text, "needs 1 slot; no worker has joined yet");
+  EXPECT_EQ(Explain(index, MakeRequest(1, 1), Name).text, "needs 1 slot; no worker has joined yet");
 }
 
 // A stream of runs, small ones always waiting: a gang as large as a machine starts after at most the attempts that ran when it came.
