@@ -15,7 +15,8 @@ Decision Decide(const State& state, const domain::Event& event) {
   if (d.preemption_asked()) AgeHeads(&d);
   if (d.placement_asked()) {
     const std::vector<scheduler::Request> waiting = Place(&d);
-    if (d.preemption_asked()) Preempt(&d, waiting);
+    // What is kept for a run that others make room for may leave room elsewhere.
+    if (d.preemption_asked() && Preempt(&d, waiting)) Place(&d);
   }
   return d.Take();
 }

@@ -99,8 +99,8 @@ void ResumeFromRung(Decider* d, const Run& run, const std::string& by);
 
 // preempt.cc
 void AgeHeads(Decider* d);
-// `waiting` in the order of the plan.
-void Preempt(Decider* d, const std::vector<scheduler::Request>& waiting);
+// `waiting` in the order of the plan. Whether machines were reserved.
+bool Preempt(Decider* d, const std::vector<scheduler::Request>& waiting);
 
 // finish.cc: final states, with the step that counts.
 void FinishHalted(Decider* d, const RunId& run, bool fully_judged);  // by its recorded verdict

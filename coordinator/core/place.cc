@@ -131,13 +131,14 @@ void ReleaseHeldBack(Decider* d) {
 std::vector<scheduler::Request> Place(Decider* d) {
   const scheduler::Plan plan = PlaceAll(d);
   const bool fleet_changed = ChangedFleet(*d);
+  // Before the first of each class learns it.
+  const std::vector<RunId> changed = fleet_changed ? ChangedForever(d->state()) : std::vector<RunId>();
   std::size_t next_in_line = 0;
   for (const scheduler::Request& request : plan.waiting) {
     if (fleet_changed || next_in_line++ < kStoredInLine) StoreWait(d, request.run);
   }
   for (const RunId& run : NewlyQueued(*d)) StoreWait(d, run);
-  if (!fleet_changed) return plan.waiting;
-  for (const RunId& run : ChangedForever(d->state())) StoreWait(d, run);
+  for (const RunId& run : changed) StoreWait(d, run);
   return plan.waiting;
 }
 

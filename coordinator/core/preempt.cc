@@ -53,11 +53,12 @@ std::vector<scheduler::Occupied> MachinesFor(const Decider& d, const scheduler::
   return machines;
 }
 
-// Whether it now waits for others to end.
-bool MakeRoom(Decider* d, const scheduler::Request& request) {
+enum class Room { kNone, kComing, kReserved };
+
+Room MakeRoom(Decider* d, const scheduler::Request& request) {
   const auto preemption = scheduler::ChoosePreemption(MachinesFor(*d, request), request.shape);
-  if (!preemption.has_value()) return false;
-  if (preemption->victims.empty()) return true;
+  if (!preemption.has_value()) return Room::kNone;
+  if (preemption->victims.empty()) return Room::kComing;
   const std::size_t count = preemption->victims.size();
   d->Emit(domain::RunReserved{request.run, preemption->machines,
                               StrCat(count, count == 1 ? " run" : " runs", " of a priority below ", request.priority, " are stopped for it")});
@@ -68,7 +69,7 @@ bool MakeRoom(Decider* d, const scheduler::Request& request) {
              StrCat("preempted at a checkpoint: ", label, " (", request.run.value(), ") has priority ", request.priority, ", this run ",
                     victim.priority));
   }
-  return true;
+  return Room::kReserved;
 }
 
 }  // namespace
@@ -88,12 +89,14 @@ void AgeHeads(Decider* d) {
   }
 }
 
-void Preempt(Decider* d, const std::vector<scheduler::Request>& waiting) {
+bool Preempt(Decider* d, const std::vector<scheduler::Request>& waiting) {
   for (std::size_t i = 0; i < std::min(kTried, waiting.size()); ++i) {
     const scheduler::Request& request = waiting[i];
     if (!d->state().index.queue.HoldsBelow(request.priority)) continue;
-    if (scheduler::CouldEverFit(d->state().index.fleet, request.shape) && MakeRoom(d, request)) return;
+    if (!scheduler::CouldEverFit(d->state().index.fleet, request.shape)) continue;
+    if (const Room room = MakeRoom(d, request); room != Room::kNone) return room == Room::kReserved;
   }
+  return false;
 }
 
 }  // namespace entrain::core

@@ -43,8 +43,9 @@ bool AnyNever(const core::State& state, const domain::SweepSpec& spec, std::stri
 bool Fits(const core::Run& run, domain::RunAction action) {
   const bool paused = run.state == domain::RunState::kPaused;
   if (domain::IsFinal(run.state)) return false;
-  if (action == domain::RunAction::kResume) return paused;
-  return action != domain::RunAction::kPause || !paused;
+  // What waits at a rung of early stopping is not the people's to resume, but to pause.
+  if (action == domain::RunAction::kResume) return paused && !run.paused_at_rung;
+  return action != domain::RunAction::kPause || !paused || run.paused_at_rung;
 }
 
 bool MayRetry(const core::Run& run) {

@@ -281,6 +281,34 @@ TEST(SweepTest, HealthCanBeSwitchedOff) {
               ElementsAre(HasSubstr("must be on, off or a map of fields; is sometimes")));
 }
 
+TEST(SweepTest, EarlyStoppingAndLimitsReachEveryRun) {
+  const domain::SweepSpec spec =
+      Parse("early_stopping: {method: sha, metric: train_loss, min_steps: 10, reduction_factor: 4, window_steps: 5}\n"
+            "retries: {out_of_memory: true}\nlimits: {max_duration_s: 3600, stall_limit_s: 60}").spec;
+  EXPECT_EQ(spec.early_stopping, (domain::EarlyStopping{domain::Halving::kSync, domain::RungMetric::kTrainLoss, 10, 4, 5}));
+  EXPECT_EQ(spec.runs[0].early_stopping, spec.early_stopping);
+  EXPECT_EQ(spec.runs[0].limits, (domain::RunLimits{3600, 60}));
+  EXPECT_TRUE(spec.runs[0].retries.out_of_memory);
+  EXPECT_EQ(Parse("").spec.early_stopping.method, domain::Halving::kNone);
+  EXPECT_THAT(BodyProblems("early_stopping: asha"), ElementsAre(HasSubstr("early_stopping: must be a map of fields; is asha")));
+  EXPECT_THAT(BodyProblems("early_stopping: {method: asha}"), ElementsAre(HasSubstr("early_stopping.min_steps: is missing")));
+  EXPECT_THAT(BodyProblems("early_stopping: {method: median, min_steps: 5}"), ElementsAre(HasSubstr("early_stopping.method: must be one of")));
+  EXPECT_THAT(BodyProblems("early_stopping: {method: asha, min_steps: 5, rungs: 3}"), ElementsAre(HasSubstr("early_stopping.rungs: unknown field")));
+  EXPECT_THAT(BodyProblems("early_stopping: {method: asha, min_steps: 5000}\ntrain: {steps: 100}"),
+              ElementsAre(HasSubstr("a run of 100 steps never comes to a rung")));
+  EXPECT_THAT(BodyProblems("early_stopping: {method: asha, min_steps: 5}\ntrain: {steps: 100, eval_interval_steps: 0}"),
+              ElementsAre(HasSubstr("eval_loss needs train.eval_interval_steps")));
+}
+
+TEST(EarlyStopping, RungsGrowByTheFactorBelowTheLastStep) {
+  using domain::RungSteps;
+  const domain::EarlyStopping rule{domain::Halving::kAsync, domain::RungMetric::kEvalLoss, 10, 3, 1};
+  EXPECT_THAT(RungSteps(rule, 100), ElementsAre(10, 30, 90));
+  EXPECT_THAT(RungSteps(rule, 90), ElementsAre(10, 30));
+  EXPECT_THAT(RungSteps(rule, 10), ElementsAre());
+  EXPECT_THAT(RungSteps({}, 100), ElementsAre());
+}
+
 TEST(SweepTest, SyntaxErrorsHaveAPlace) {
   EXPECT_THAT(ProblemsOf(""), ElementsAre(HasSubstr("the file is empty")));
   EXPECT_THAT(ProblemsOf("- a\n"), ElementsAre(HasSubstr("a sweep file is a map of sections; this is a list")));
