@@ -136,7 +136,7 @@ void FleetModel::Queue(std::int64_t runs) {
   while (runs > 0) {
     std::vector<scheduler::Shape> shapes;
     for (; runs > 0 && static_cast<std::int64_t>(shapes.size()) < kRunsASweep; --runs) shapes.push_back(SomeShape());
-    AddSweep(shapes, static_cast<std::int64_t>(rng_.Below(2)), sweeps_ % 10 == 0 ? 20 : 0);
+    AddSweep(shapes, static_cast<std::int64_t>(rng_.Below(2)), 0);
   }
 }
 

@@ -133,9 +133,12 @@ void EditSweep(State* state, const SweepId& id, const std::function<void(Sweep*)
 
 void PutWorker(State* state, Worker worker) {
   const WorkerId id = worker.info.id;
-  if (const Worker* before = state->FindWorker(id)) state->leases.Erase({before->last_heard_ms, id});
-  if (!worker.silent) state->leases.Set({worker.last_heard_ms, id}, {});
-  if (const Worker* before = state->FindWorker(id)) state->quarantines.Erase({before->quarantined_until_ms, id});
+  const Worker* before = state->FindWorker(id);
+  if (before == nullptr || before->last_heard_ms != worker.last_heard_ms || before->silent != worker.silent) {
+    if (before != nullptr) state->leases.Erase({before->last_heard_ms, id});
+    if (!worker.silent) state->leases.Set({worker.last_heard_ms, id}, {});
+  }
+  if (before != nullptr && before->quarantined) state->quarantines.Erase({before->quarantined_until_ms, id});
   if (worker.quarantined && worker.quarantined_until_ms > 0) state->quarantines.Set({worker.quarantined_until_ms, id}, {});
   scheduler::Machine machine = MachineOf(worker);
   const scheduler::Machine* known = state->index.fleet.Find(id);

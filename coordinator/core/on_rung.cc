@@ -77,6 +77,7 @@ void PutOnHold(Decider* d, const RunId& id, const std::string& reason) {
   if (run.state == RunState::kQueued) {
     AbandonCurrentAttempt(d, id, reason);
     d->Emit(domain::RunPaused{id, reason, true});
+    d->AskForPlacement();
     return;
   }
   const bool moves = run.state == RunState::kStarting || run.state == RunState::kRunning;

@@ -13,7 +13,7 @@
 namespace entrain::core {
 namespace {
 
-// How many of those next in line have their reason looked at in every decision; all have when they enter the queue and when the fleet
+// How many of those next in line have their reason looked at twice a second; all have when they enter the queue and when the fleet
 // changes, and DescribeWait tells it at any time.
 constexpr std::size_t kStoredInLine = 4;
 
@@ -133,10 +133,9 @@ std::vector<scheduler::Request> Place(Decider* d) {
   const bool fleet_changed = ChangedFleet(*d);
   // Before the first of each class learns it.
   const std::vector<RunId> changed = fleet_changed ? ChangedForever(d->state()) : std::vector<RunId>();
-  std::size_t next_in_line = 0;
-  for (const scheduler::Request& request : plan.waiting) {
-    if (fleet_changed || next_in_line++ < kStoredInLine) StoreWait(d, request.run);
-  }
+  // Not after every event: looking up who goes first costs more than placing.
+  const std::size_t stored = fleet_changed ? plan.waiting.size() : d->preemption_asked() ? std::min(kStoredInLine, plan.waiting.size()) : 0;
+  for (std::size_t i = 0; i < stored; ++i) StoreWait(d, plan.waiting[i].run);
   for (const RunId& run : NewlyQueued(*d)) StoreWait(d, run);
   for (const RunId& run : changed) StoreWait(d, run);
   return plan.waiting;

@@ -160,6 +160,8 @@ class Queue {
   // Whether some run of a lower priority holds slots.
   bool HoldsBelow(std::int64_t priority) const;
 
+  // Classes that wait, by shape.
+  const PersistentMap<Shape, std::int64_t>& shapes() const { return shapes_; }
   // By owner, best first.
   const PersistentMap<std::string, PersistentMap<Rank, Head>>& heads() const { return heads_; }
   const Request* First(const QueueClass& queue_class) const;
@@ -182,11 +184,13 @@ class Queue {
   };
   void Refresh(const QueueClass& queue_class, std::optional<Rank> old_head);
   std::optional<Rank> HeadRank(const QueueClass& queue_class) const;
+  void CountShape(const Shape& shape, int change);
   void CountCap(const Holder& holder, int change);
 
   PersistentMap<QueueClass, PersistentMap<Rank, Request>> classes_;
   PersistentMap<std::string, PersistentMap<Rank, Head>> heads_;
   PersistentMap<SweepId, Capped> capped_;
+  PersistentMap<Shape, std::int64_t> shapes_;
   PersistentMap<std::string, std::int64_t> slots_by_owner_;
   PersistentMap<std::int64_t, std::int64_t> slots_by_priority_;
   std::int64_t now_ms_ = 0;

@@ -13,52 +13,73 @@ namespace {
 class Planner {
  public:
   Planner(const Index& index, std::size_t max_placements) : scratch_(index), max_placements_(max_placements) {
-    for (const auto& [owner, heads] : scratch_.queue.heads()) Add(owner, heads.begin()->first);
+    for (const auto& [owner, heads] : scratch_.queue.heads()) {
+      Cursor cursor{owner, heads, heads.begin(), scratch_.queue.SlotsOf(owner)};
+      const Turn turn = TurnOf(cursor);
+      turns_.emplace(turn, std::move(cursor));
+    }
   }
 
   Plan Make() {
     while (!turns_.empty()) {
-      // Nothing is free any more and nothing is to be kept: the rest waits for the same reason.
-      if (kept_ && scratch_.fleet.free_slots() == 0) break;
+      // Nothing that waits fits any more, or nothing is free, and nothing more is to be kept.
+      if (kept_ && (scratch_.fleet.free_slots() == 0 || not_fitting_.size() >= scratch_.queue.shapes().size())) break;
       if (plan_.placements.size() >= max_placements_) {
         plan_.more = true;
         break;
       }
-      const auto first = turns_.begin();
-      const std::string owner = first->second.first;
-      const Rank rank = first->second.second;
-      turns_.erase(first);
-      // A run that is placed leaves the queue; the next of its class comes later in order.
-      Try(*scratch_.queue.First(scratch_.queue.heads().Find(owner)->Find(rank)->queue_class));
-      AddNext(owner, rank);
+      auto first = turns_.extract(turns_.begin());
+      Cursor& cursor = first.mapped();
+      const Rank rank = cursor.at->first;
+      const bool placed = Try(cursor.at->second.queue_class);
+      if (placed) {
+        // It left the queue, its class has another head, its owner holds more; nobody else's turn changed.
+        const PersistentMap<Rank, Head>* heads = scratch_.queue.heads().Find(cursor.owner);
+        if (heads == nullptr) continue;
+        cursor.heads = *heads;
+        cursor.at = cursor.heads.UpperBound(rank);
+        cursor.owner_slots = scratch_.queue.SlotsOf(cursor.owner);
+      } else {
+        ++cursor.at;
+      }
+      if (cursor.at == cursor.heads.end()) continue;
+      first.key() = TurnOf(cursor);
+      turns_.insert(std::move(first));
     }
     return std::move(plan_);
   }
 
  private:
-  void Add(const std::string& owner, const Rank& rank) { turns_.emplace(scratch_.queue.TurnOf(owner, rank), std::pair(owner, rank)); }
+  // Where one owner's heads have been tried up to. It keeps the map that its iterator walks.
+  struct Cursor {
+    std::string owner;
+    PersistentMap<Rank, Head> heads;
+    PersistentMap<Rank, Head>::Iterator at;
+    std::int64_t owner_slots = 0;
+  };
 
-  // The owner's best head after the last one tried; placing it changed nobody else's turn.
-  void AddNext(const std::string& owner, const Rank& rank) {
-    const PersistentMap<Rank, Head>* heads = scratch_.queue.heads().Find(owner);
-    if (heads == nullptr) return;
-    const auto next = heads->UpperBound(rank);
-    if (next != heads->end()) Add(owner, next->first);
+  static Turn TurnOf(const Cursor& cursor) {
+    const Rank& rank = cursor.at->first;
+    return {rank.minus_priority, rank.not_aged, rank.not_aged ? cursor.owner_slots : 0, rank.number};
   }
 
   bool KnownNotToFit(const Shape& shape) const {
     return std::find(not_fitting_.begin(), not_fitting_.end(), shape) != not_fitting_.end();
   }
 
-  void Try(const Request request) {
+  // Whether its first run was placed.
+  bool Try(const QueueClass& queue_class) {
+    const bool known = KnownNotToFit(queue_class.shape);
+    if (known && kept_ && plan_.waiting.size() >= kMaxWaitingListed) return false;
+    const Request request = *scratch_.queue.First(queue_class);
     std::optional<ScoredGang> found;
-    if (!KnownNotToFit(request.shape)) found = FindGang(scratch_.fleet, request.shape, request.preferred_device);
+    if (!known) found = FindGang(scratch_.fleet, request.shape, request.preferred_device);
     if (found.has_value()) {
       Place(request, std::move(found->gang));
-      return;
+      return true;
     }
-    plan_.waiting.push_back(request);
-    not_fitting_.push_back(request.shape);
+    if (plan_.waiting.size() < kMaxWaitingListed) plan_.waiting.push_back(request);
+    if (!known) not_fitting_.push_back(request.shape);
     if (!request.reserved.empty()) {
       Keep(request.reserved);
     } else if (!kept_ && CouldEverFit(scratch_.fleet, request.shape)) {
@@ -67,6 +88,7 @@ class Planner {
       // Its place under its sweep's cap is kept too, or smaller runs of its own sweep would go first for ever.
       scratch_.queue.CountActive({.sweep = request.sweep, .owner = request.owner, .priority = request.priority, .slots = 0}, +1);
     }
+    return false;
   }
 
   void Place(const Request& request, domain::Gang gang) {
@@ -90,7 +112,7 @@ class Planner {
   Index scratch_;
   std::size_t max_placements_;
   // The best head of every owner that was not tried yet.
-  std::map<Turn, std::pair<std::string, Rank>> turns_;
+  std::map<Turn, Cursor> turns_;
   // Free slots only shrink while a plan is made, so what did not fit once does not fit later.
   std::vector<Shape> not_fitting_;
   bool kept_ = false;

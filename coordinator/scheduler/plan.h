@@ -18,9 +18,10 @@ struct Placement {
   Request request;
   domain::Gang gang;
 };
+inline constexpr std::size_t kMaxWaitingListed = 64;
 struct Plan {
   std::vector<Placement> placements;
-  // The first waiting run of every class that was tried and not placed.
+  // The first waiting run of every class that was tried and not placed, in order; at most kMaxWaitingListed.
   std::vector<Request> waiting;
   // The limit was reached: plan again.
   bool more = false;

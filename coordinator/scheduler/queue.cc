@@ -60,10 +60,21 @@ void Queue::Push(const Request& request) {
   const PersistentMap<Rank, Request>* found = classes_.Find(queue_class);
   PersistentMap<Rank, Request> waiting = found == nullptr ? PersistentMap<Rank, Request>() : *found;
   const std::size_t before = waiting.size();
+  if (found == nullptr) CountShape(request.shape, +1);
   waiting.Set(RankOf(request), request);
   size_ += waiting.size() - before;
   classes_.Set(queue_class, std::move(waiting));
   Refresh(queue_class, old_head);
+}
+
+void Queue::CountShape(const Shape& shape, int change) {
+  const std::int64_t* found = shapes_.Find(shape);
+  const std::int64_t classes = (found == nullptr ? 0 : *found) + change;
+  if (classes == 0) {
+    shapes_.Erase(shape);
+  } else {
+    shapes_.Set(shape, classes);
+  }
 }
 
 bool Queue::Remove(const Request& request) {
@@ -76,6 +87,7 @@ bool Queue::Remove(const Request& request) {
   --size_;
   if (waiting.empty()) {
     classes_.Erase(queue_class);
+    CountShape(request.shape, -1);
   } else {
     classes_.Set(queue_class, std::move(waiting));
   }
