@@ -58,18 +58,20 @@ struct Entry {
   const core::Run* run;
 };
 
-double MeanLoss(const core::Run& run, store::SampleStore* samples, std::int64_t step) {
+// nullopt: a later attempt that began before the step replaced its samples, and did not come as far.
+std::optional<double> MeanLoss(const core::Run& run, store::SampleStore* samples, std::int64_t step) {
   const std::int64_t window = run.spec->early_stopping.window_steps;
   double sum = 0.0;
   std::int64_t count = 0;
   const auto stored = samples->ReadSamples(run.id, run.spec->context, std::max<std::int64_t>(0, step - window), window);
-  if (!stored.ok()) return 0.0;
+  if (!stored.ok()) return std::nullopt;
   for (const store::StoredSample& sample : *stored) {
     if (sample.sample.step > step) break;
     sum += sample.sample.loss;
     ++count;
   }
-  return sum / static_cast<double>(std::max<std::int64_t>(1, count));
+  if (count < std::min(window, step)) return std::nullopt;
+  return sum / static_cast<double>(count);
 }
 
 void CheckRung(const domain::EarlyStopping& rule, std::size_t rung, std::vector<Entry> entries, Stage* stage) {
@@ -100,8 +102,8 @@ void CheckRungs(const core::State& state, const core::Sweep& sweep, store::Sampl
     if (run->generation > 1 && !run->rungs.empty()) stage->Break("run ", id.value(), " was retried and is compared all the same");
     for (std::size_t rung = 0; rung < run->rungs.size(); ++rung) {
       const double value = run->rungs[rung].value;
-      const double again = MeanLoss(*run, samples, run->rungs[rung].step);
-      if (std::abs(value - again) > 1e-6) stage->Break("run ", id.value(), " has ", value, " at rung ", rung, ", its samples give ", again);
+      const std::optional<double> again = MeanLoss(*run, samples, run->rungs[rung].step);
+      if (again && std::abs(value - *again) > 1e-6) stage->Break("run ", id.value(), " has ", value, " at rung ", rung, ", its samples give ", *again);
       rungs[rung].push_back({value, run.get()});
     }
   }

@@ -31,9 +31,9 @@ class Planner {
       auto first = turns_.extract(turns_.begin());
       Cursor& cursor = first.mapped();
       const Rank rank = cursor.at->first;
-      const bool placed = Try(cursor.at->second.queue_class);
-      if (placed) {
-        // It left the queue, its class has another head, its owner holds more; nobody else's turn changed.
+      const bool changed = Try(cursor.at->second.queue_class);
+      if (changed) {
+        // It left the queue or took a place under its cap, or its owner holds more; nobody else's turn changed.
         const PersistentMap<Rank, Head>* heads = scratch_.queue.heads().Find(cursor.owner);
         if (heads == nullptr) continue;
         cursor.heads = *heads;
@@ -67,7 +67,7 @@ class Planner {
     return std::find(not_fitting_.begin(), not_fitting_.end(), shape) != not_fitting_.end();
   }
 
-  // Whether its first run was placed.
+  // Whether that changed its owner's part of the queue.
   bool Try(const QueueClass& queue_class) {
     const bool known = KnownNotToFit(queue_class.shape);
     if (known && kept_ && plan_.waiting.size() >= kMaxWaitingListed) return false;
@@ -87,6 +87,7 @@ class Planner {
       kept_ = true;
       // Its place under its sweep's cap is kept too, or smaller runs of its own sweep would go first for ever.
       scratch_.queue.CountActive({.sweep = request.sweep, .owner = request.owner, .priority = request.priority, .slots = 0}, +1);
+      return true;
     }
     return false;
   }
