@@ -30,13 +30,16 @@ void FillRun(const v1::RunDetail& detail, reports::RunData* run) {
   run->parameters = summary.parameters();
   run->world_size = summary.world_size();
   run->attempts = summary.attempt();
+  run->rescue_of = summary.rescue_of();
+  run->rescued_by = summary.rescued_by();
+  run->fork_step = summary.fork_step();
   run->config_json = detail.config_json();
 }
 
-absl::Status FetchRunSamples(Client* client, reports::RunData* run) {
+absl::Status FetchRunSamples(Client* client, std::int64_t samples_a_run, reports::RunData* run) {
   v1::FetchSamplesRequest request;
   request.set_run_id(run->id);
-  request.set_every(static_cast<int>(std::max<std::int64_t>(1, run->steps / kReportSamples)));
+  request.set_every(samples_a_run == 0 ? 1 : static_cast<int>(std::max<std::int64_t>(1, run->steps / samples_a_run)));
   absl::Status broken;
   const absl::Status fetched = client->FetchSamples(request, [&](const v1::FetchSamplesResponse& part) {
     for (const v1::Sample& sample : part.samples()) {
@@ -54,7 +57,7 @@ absl::Status FetchRunSamples(Client* client, reports::RunData* run) {
   return broken;
 }
 
-absl::StatusOr<reports::RunData> CollectRun(Client* client, const std::string& id, std::string* dataset) {
+absl::StatusOr<reports::RunData> CollectRun(Client* client, const std::string& id, std::int64_t samples_a_run, std::string* dataset) {
   ENTRAIN_ASSIGN_OR_RETURN(const v1::RunDetail detail, client->GetRun(id));
   reports::RunData run;
   FillRun(detail, &run);
@@ -66,7 +69,7 @@ absl::StatusOr<reports::RunData> CollectRun(Client* client, const std::string& i
     run.model = config->model;
     *dataset = config->dataset.ToString();
   }
-  ENTRAIN_RETURN_IF_ERROR(FetchRunSamples(client, &run));
+  ENTRAIN_RETURN_IF_ERROR(FetchRunSamples(client, samples_a_run, &run));
   return run;
 }
 
@@ -83,7 +86,7 @@ std::string HardwareOf(const v1::ListWorkersResponse& workers) {
 }  // namespace
 
 absl::StatusOr<reports::SweepData> CollectSweep(Client* client, const std::string& sweep_id,
-                                                const std::function<void(int done, int all)>& on_run) {
+                                                const std::function<void(int done, int all)>& on_run, std::int64_t samples_a_run) {
   ENTRAIN_ASSIGN_OR_RETURN(const v1::Sweep sweep, client->GetSweep(sweep_id));
   reports::SweepData data;
   data.id = sweep.summary().id();
@@ -99,7 +102,7 @@ absl::StatusOr<reports::SweepData> CollectSweep(Client* client, const std::strin
   for (const v1::RunSummary& run : sweep.runs()) newest[run.cell_id()] = std::max(newest[run.cell_id()], run.generation());
   for (const v1::RunSummary& run : sweep.runs()) {
     if (run.generation() < newest[run.cell_id()]) continue;
-    ENTRAIN_ASSIGN_OR_RETURN(reports::RunData fetched, CollectRun(client, run.id(), &data.dataset));
+    ENTRAIN_ASSIGN_OR_RETURN(reports::RunData fetched, CollectRun(client, run.id(), samples_a_run, &data.dataset));
     data.runs.push_back(std::move(fetched));
     if (on_run) on_run(static_cast<int>(data.runs.size()), static_cast<int>(newest.size()));
   }

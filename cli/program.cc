@@ -60,9 +60,11 @@ std::unique_ptr<CLI::App> MakeProgram(Session* session) {
   command::AddRetry(app.get(), session);
   command::AddFetch(app.get(), session);
   command::AddReport(app.get(), session);
+  command::AddExport(app.get(), session);
   command::AddCost(app.get(), session);
   command::AddWorkers(app.get(), session);
   command::AddData(app.get(), session);
+  command::AddPolicy(app.get(), session);
   command::AddCompletion(app.get(), session);
   return app;
 }

@@ -15,7 +15,9 @@ Style StyleOfState(const std::string& state) {
 }
 
 std::string StateText(const v1::RunSummary& run) {
-  if (run.state() == "halted" && !run.halt_reason().empty()) return StrCat("halted (", run.halt_reason(), ")");
+  if (run.state() == "halted" && !run.halt_reason().empty()) {
+    return StrCat("halted (", run.halt_reason(), run.rescued_by().empty() ? "" : ", rescued", ")");
+  }
   if (run.state() == "failed" && !run.failure_class().empty()) return StrCat("failed (", run.failure_class(), ")");
   return run.state();
 }

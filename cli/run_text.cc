@@ -79,7 +79,8 @@ std::string HeatText(const v1::RunSummary& run, Colour colour) {
 
 std::string VerdictText(const v1::Verdict& verdict, int n_head) {
   std::string text = StrCat("  ", Printable(verdict.explanation()), "\n");
-  StrAppend(&text, "  rule ", Printable(verdict.rule()), ", judged at step ", verdict.step(), " of attempt ", verdict.attempt(), "\n");
+  const std::string action = verdict.action().empty() ? "" : StrCat(", action ", Printable(verdict.action()));
+  StrAppend(&text, "  rule ", Printable(verdict.rule()), action, ", judged at step ", verdict.step(), " of attempt ", verdict.attempt(), "\n");
   if (verdict.heads_size() > 0) StrAppend(&text, "  ", HeadsText(verdict.heads(), n_head), "\n");
   for (int i = 0; i < std::min(verdict.steps_size(), verdict.values_size()); ++i) {
     StrAppend(&text, "  step ", verdict.steps(i), ": ", FormatFixed(verdict.values(i), 4), " (limit ",
@@ -96,6 +97,19 @@ std::string RungsText(const v1::RunDetail& run, Colour colour) {
     table.Add({StrCat(i), StrCat(rung.step()), StrCat(rung.metric(), " ", FormatFixed(rung.value(), 4)), rung.outcome(), rung.reason()});
   }
   return table.empty() ? "" : table.Text(colour);
+}
+
+// Where the run comes from and where it went on; empty for most.
+std::string LineageText(const v1::RunSummary& run) {
+  if (!run.rescued_by().empty()) return StrCat("rescued: ", run.rescued_by(), " goes on from it with other settings");
+  if (run.rescue_of().empty()) return "";
+  return StrCat("rescue of ", run.rescue_of(), ", from ", run.fork_step() == 0 ? std::string("the start") : StrCat("its checkpoint of step ", run.fork_step()));
+}
+
+std::string NoticesText(const v1::RunDetail& detail) {
+  std::string text;
+  for (const v1::Verdict& notice : detail.notices()) text += VerdictText(notice, detail.summary().n_head());
+  return text;
 }
 
 std::string AttemptsText(const v1::RunDetail& run, Colour colour) {
@@ -174,10 +188,15 @@ std::string DescribeRun(const v1::RunDetail& detail, Colour colour) {
   AppendField(&text, "Generation", StrCat(run.generation(), ", attempt ", run.attempt(), ", ", run.failures(), " failures"));
   if (!run.failure_class().empty()) AppendField(&text, "Failure", StrCat(run.failure_class(), ": ", detail.failure_rule()));
   AppendField(&text, "Owner", StrCat(detail.owner(), ", priority ", detail.priority()));
+  AppendField(&text, "Lineage", LineageText(run));
   AppendField(&text, "Times", TimesText(run));
   if (!detail.verdict().reason().empty()) {
     AppendTitle(&text, colour, "Verdict");
     text += VerdictText(detail.verdict(), run.n_head());
+  }
+  if (detail.notices_size() > 0) {
+    AppendTitle(&text, colour, "Notices");
+    text += NoticesText(detail);
   }
   if (run.entropy_fraction_size() > 0) {
     AppendTitle(&text, colour, "Entropy of every head, as a fraction of its bound U = ln(T!)/T");
@@ -213,6 +232,11 @@ std::string ExplainRun(const v1::RunDetail& detail, Colour colour) {
   if (detail.rungs_size() > 0) {
     AppendTitle(&text, colour, "Early stopping");
     text += RungsText(detail, colour);
+  }
+  if (const std::string lineage = LineageText(run); !lineage.empty()) StrAppend(&text, lineage, "\n");
+  if (detail.notices_size() > 0) {
+    AppendTitle(&text, colour, "Notices");
+    text += NoticesText(detail);
   }
   const std::string attempts = AttemptsText(detail, colour);
   if (detail.attempts_size() > 1 || run.state() == "failed") {

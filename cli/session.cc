@@ -104,8 +104,8 @@ CLI::App* AddCommand(CLI::App* app, Session* session, const std::string& name, c
   tls_file("--tls-ca", "ENTRAIN_TLS_CA", &session->tls.ca, "Certificates that the coordinator's is checked against (PEM); turns TLS on");
   tls_file("--tls-cert", "ENTRAIN_TLS_CERT", &session->tls.certificate, "Your certificate (PEM)");
   tls_file("--tls-key", "ENTRAIN_TLS_KEY", &session->tls.key, "Its private key (PEM)");
-  // Those two write a file or a folder as well.
-  if (name != "report" && name != "fetch") {
+  // Those write a file or a folder as well.
+  if (name != "report" && name != "fetch" && name != "export" && name != "test") {
     command->add_option("-o,--output", session->output, "How results are written: table or json")
         ->check(CLI::IsMember({"table", "json"}))
         ->group("Common options");

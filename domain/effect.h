@@ -19,6 +19,7 @@ struct LaunchAttempt {
   Gang gang;
   RunSpec spec;
   Checkpoint resume_from;
+  bool changed_settings = false;  // the checkpoint was written under other settings
 };
 struct StopAttempt {
   WorkerId worker;

@@ -26,6 +26,12 @@ struct RunRetried {
   RunId run;
   std::string by;
 };
+// Another run of the same sweep, Queued, with the settings of the halted run's `rescue` and from this checkpoint of it (path empty: from step 0).
+struct RunRescued {
+  RunId previous;
+  RunId run;
+  Checkpoint from;
+};
 struct WorkerRegistered {
   WorkerInfo info;
   std::uint64_t incarnation = 0;
@@ -169,7 +175,7 @@ struct Fact {
   std::variant<SweepAdmitted, RunRetried, WorkerRegistered, WorkerSilent, WorkerDraining, RunPlaced, RunStarted,
                CheckpointRecorded, StopDecided, VerdictRecorded, AttemptClosed, RunRequeued, RunPaused, RunResumed,
                RunFinished, WaitReasonChanged, MemberReleased, AttemptReclaimed, RunAged, RunReserved, WorkerQuarantined, WorkerReleased,
-               RungRecorded, RungDecided, WorkerHeard, ProgressHeard, TermStarted>
+               RungRecorded, RungDecided, RunRescued, WorkerHeard, ProgressHeard, TermStarted>
       body;
 };
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "domain/health_rules.h"
 #include "domain/model_config.h"
 
 namespace entrain::domain {
@@ -63,31 +64,6 @@ struct Resources {
   std::int64_t threads_per_rank = 1;
   std::int64_t WorldSize() const { return machines * ranks_per_machine; }
   friend bool operator==(const Resources&, const Resources&) = default;
-};
-
-// A health rule fires when its condition holds at `observations` observations in a row that are at least `min_gap_steps` apart.
-struct CollapseRule {
-  bool enabled = true;
-  // A head is collapsed while its entropy is below this fraction of U = ln(T!)/T.
-  double below_fraction_of_bound = 0.05;
-  // Fires when every head of some layer is collapsed ...
-  bool whole_layer = true;
-  // ... or at least this share of all heads; a value above 1 never does.
-  double share_of_heads = 0.10;
-  std::int64_t observations = 2;
-  std::int64_t min_gap_steps = 50;
-  friend bool operator==(const CollapseRule&, const CollapseRule&) = default;
-};
-
-struct NonFiniteRule {
-  bool enabled = true;
-  friend bool operator==(const NonFiniteRule&, const NonFiniteRule&) = default;
-};
-
-struct HealthRules {
-  CollapseRule collapse;
-  NonFiniteRule non_finite;
-  friend bool operator==(const HealthRules&, const HealthRules&) = default;
 };
 
 struct RetryLimits {

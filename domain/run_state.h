@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "domain/health_rules.h"
 
 namespace entrain::domain {
 
@@ -65,6 +66,10 @@ struct Verdict {
   double limit = 0.0;
   // One sentence for people, with the numbers.
   std::string explanation;
+  // What follows from it.
+  RuleAction action = RuleAction::kStopAndKeep;
+  // The layers that it speaks of; empty: of the run as a whole.
+  std::vector<std::int32_t> layers;
   friend bool operator==(const Verdict&, const Verdict&) = default;
 };
 

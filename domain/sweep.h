@@ -32,6 +32,8 @@ struct RunSpec {
   RetryLimits retries;
   RunLimits limits;
   EarlyStopping early_stopping;  // the sweep's
+  // What a rescue makes of it: at most one, which has none itself.
+  std::vector<RunSpec> rescue;
   friend bool operator==(const RunSpec&, const RunSpec&) = default;
 };
 

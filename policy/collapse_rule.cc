@@ -31,8 +31,8 @@ class CollapseRuleImpl : public Rule {
       : rule_(rule),
         shape_(shape),
         bound_nats_(domain::EntropyBoundNats(shape.context)),
-        layers_(static_cast<std::size_t>(shape.n_layer), Episodes(rule.observations, rule.min_gap_steps)),
-        share_(rule.observations, rule.min_gap_steps) {}
+        layers_(static_cast<std::size_t>(shape.n_layer), Episodes(rule.observations, GapSteps(rule, shape))),
+        share_(rule.observations, GapSteps(rule, shape)) {}
 
   std::optional<Verdict> Observe(const EntropySample& sample) override {
     // A trainer of another shape, or a context of one token, whose entropy is 0 by definition: nothing to judge.
@@ -42,12 +42,10 @@ class CollapseRuleImpl : public Rule {
     return whole_layer.has_value() ? whole_layer : share;
   }
 
-  void RewindTo(std::int64_t step) override {
-    for (Episodes& layer : layers_) layer.RewindTo(step);
-    share_.RewindTo(step);
-  }
-
  private:
+  static std::int64_t GapSteps(const domain::CollapseRule& rule, const RunShape& shape) {
+    return AtLeastSteps(rule.min_gap_steps, rule.min_gap_fraction, shape);
+  }
   std::int64_t Heads() const { return shape_.n_layer * shape_.n_head; }
 
   double Fraction(const EntropySample& sample, std::int64_t head) const {
@@ -82,6 +80,7 @@ class CollapseRuleImpl : public Rule {
 
   Verdict LayerVerdict(std::int64_t layer, const Episodes::Episode& episode) const {
     Verdict verdict = Base("collapse.whole_layer", episode, rule_.below_fraction_of_bound);
+    verdict.layers = {static_cast<std::int32_t>(layer)};
     for (std::int64_t head = layer * shape_.n_head; head < (layer + 1) * shape_.n_head; ++head) {
       verdict.heads.push_back(static_cast<std::int32_t>(head));
     }
@@ -101,11 +100,21 @@ class CollapseRuleImpl : public Rule {
     if (fired == nullptr) return std::nullopt;
     Verdict verdict = Base("collapse.share_of_heads", *fired, rule_.share_of_heads);
     verdict.heads = std::move(heads);
+    verdict.layers = LayersOf(verdict.heads, shape_.n_head);
     std::vector<std::string> shares;
     for (const double value : fired->values) shares.push_back(Percent(value));
     verdict.explanation = StrCat(verdict.heads.size(), " of ", Heads(), " heads ", BoundText(), "; share of heads at ",
                                  StepsText(fired->counted_steps), ": ", List(shares), ", limit ", Percent(rule_.share_of_heads));
     return verdict;
+  }
+
+  static std::vector<std::int32_t> LayersOf(const std::vector<std::int32_t>& heads, std::int64_t n_head) {
+    std::vector<std::int32_t> layers;
+    for (const std::int32_t head : heads) {
+      const auto layer = static_cast<std::int32_t>(head / n_head);
+      if (layers.empty() || layers.back() != layer) layers.push_back(layer);
+    }
+    return layers;
   }
 
   static Verdict Base(std::string rule, const Episodes::Episode& episode, double limit) {

@@ -40,8 +40,6 @@ class NonFiniteRuleImpl : public Rule {
     return Entropies(sample);
   }
 
-  void RewindTo(std::int64_t) override {}
-
  private:
   std::optional<Verdict> Scores(const EntropySample& sample) const {
     for (std::size_t layer = 0; layer < sample.max_abs_score.size(); ++layer) {

@@ -5,17 +5,41 @@
 #include "policy/rule.h"
 
 namespace entrain::policy {
+namespace {
+
+struct ActiveRule {
+  std::unique_ptr<Rule> rule;
+  domain::RuleAction action;
+};
+
+std::vector<ActiveRule> MakeRules(const domain::HealthRules& rules, const RunShape& shape) {
+  std::vector<ActiveRule> made;
+  const auto add = [&](bool enabled, domain::RuleAction action, auto make) {
+    if (enabled) made.push_back({make(), action});
+  };
+  // In order of precedence at one sample.
+  add(rules.non_finite.enabled, rules.non_finite.action, [&] { return MakeNonFiniteRule(shape); });
+  add(rules.collapse.enabled && rules.collapse.cascade_layers > 0, rules.collapse.action, [&] { return MakeCascadeRule(rules.collapse, shape); });
+  add(rules.collapse.enabled, rules.collapse.action, [&] { return MakeCollapseRule(rules.collapse, shape); });
+  add(rules.divergence.enabled, rules.divergence.action, [&] { return MakeDivergenceRule(rules.divergence, shape); });
+  add(rules.max_score.enabled, rules.max_score.action, [&] { return MakeScoreRule(rules.max_score, shape); });
+  add(rules.spike.enabled, rules.spike.action, [&] { return MakeSpikeRule(rules.spike); });
+  add(rules.plateau.enabled, rules.plateau.action, [&] { return MakePlateauRule(rules.plateau, shape); });
+  add(rules.overload.enabled, rules.overload.action, [&] { return MakeOverloadRule(rules.overload, shape); });
+  return made;
+}
+
+}  // namespace
 
 struct RunPolicy::Impl {
-  // In order of precedence at one sample.
-  std::vector<std::unique_ptr<Rule>> rules;
+  std::vector<ActiveRule> rules;
+  std::vector<domain::Verdict> notices;
   std::int64_t last_step = 0;
-  std::optional<std::int64_t> fired_at_step;
+  bool ended = false;
 };
 
 RunPolicy::RunPolicy(const domain::HealthRules& rules, const RunShape& shape) : impl_(std::make_unique<Impl>()) {
-  if (rules.non_finite.enabled) impl_->rules.push_back(MakeNonFiniteRule(shape));
-  if (rules.collapse.enabled) impl_->rules.push_back(MakeCollapseRule(rules.collapse, shape));
+  impl_->rules = MakeRules(rules, shape);
 }
 RunPolicy::~RunPolicy() = default;
 RunPolicy::RunPolicy(RunPolicy&&) noexcept = default;
@@ -25,22 +49,25 @@ std::optional<domain::Verdict> RunPolicy::Observe(AttemptNumber attempt, const d
   // The lane may give a sample twice (sent again after an acknowledgement was lost).
   if (sample.step <= impl_->last_step) return std::nullopt;
   impl_->last_step = sample.step;
-  if (impl_->fired_at_step.has_value()) return std::nullopt;
-  for (const std::unique_ptr<Rule>& rule : impl_->rules) {
-    std::optional<domain::Verdict> verdict = rule->Observe(sample);
+  if (impl_->ended) return std::nullopt;
+  std::optional<domain::Verdict> end;
+  for (ActiveRule& active : impl_->rules) {
+    std::optional<domain::Verdict> verdict = active.rule->Observe(sample);
     if (!verdict.has_value()) continue;
-    impl_->fired_at_step = sample.step;
     verdict->attempt = attempt;
-    return verdict;
+    verdict->action = active.action;
+    active.rule.reset();
+    if (domain::EndsRun(verdict->action)) {
+      if (!end.has_value()) end = std::move(verdict);
+    } else {
+      impl_->notices.push_back(*std::move(verdict));
+    }
   }
-  return std::nullopt;
+  std::erase_if(impl_->rules, [](const ActiveRule& active) { return active.rule == nullptr; });
+  impl_->ended = end.has_value();
+  return end;
 }
 
-void RunPolicy::RewindTo(std::int64_t step) {
-  if (step >= impl_->last_step) return;
-  impl_->last_step = step;
-  if (impl_->fired_at_step.has_value() && *impl_->fired_at_step > step) impl_->fired_at_step.reset();
-  for (const std::unique_ptr<Rule>& rule : impl_->rules) rule->RewindTo(step);
-}
+std::vector<domain::Verdict> RunPolicy::TakeNotices() { return std::exchange(impl_->notices, {}); }
 
 }  // namespace entrain::policy

@@ -38,11 +38,12 @@ class RunPolicy {
   RunPolicy(RunPolicy&&) noexcept;
   RunPolicy& operator=(RunPolicy&&) noexcept;
 
-  // The next sample in step order (entropies already rounded as the store rounds them). At most one verdict a run: after it,
-  // nothing is returned, unless a rewind takes it back. A step that was seen already is passed over.
+  // The next sample in step order (entropies already rounded as the store rounds them). The verdict that ends the run, at most one: after it
+  // nothing is judged. A step that was seen already is passed over. Another course of the run (an attempt that resumed earlier and replaces
+  // later samples) is judged by a new RunPolicy, from the first sample.
   std::optional<domain::Verdict> Observe(AttemptNumber attempt, const domain::EntropySample& sample);
-  // Forgets everything after `step`: the attempt that resumes from there replaces later samples.
-  void RewindTo(std::int64_t step);
+  // The verdicts since the last call that do not end the run (notify, pause), in order; every rule gives at most one.
+  std::vector<domain::Verdict> TakeNotices();
 
  private:
   struct Impl;

@@ -5,6 +5,7 @@
 
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "proto/journal.h"
 
 namespace entrain::wire {
 namespace {
@@ -147,6 +148,8 @@ v1::Verdict ToWire(const domain::Verdict& verdict) {
   out.set_step(verdict.step);
   out.set_reason(std::string(domain::ToString(verdict.reason)));
   out.set_rule(verdict.rule);
+  out.set_action(std::string(domain::ToString(verdict.action)));
+  CopyList(verdict.layers, out.mutable_layers());
   CopyList(verdict.heads, out.mutable_heads());
   CopyList(verdict.steps, out.mutable_steps());
   CopyList(verdict.values, out.mutable_values());
@@ -164,6 +167,12 @@ absl::StatusOr<domain::Verdict> FromWire(const v1::Verdict& verdict) {
     return BadField("verdict.values", StrCat("has ", verdict.values_size(), " entries for ", verdict.steps_size(), " steps"));
   }
   domain::Verdict out;
+  // A coordinator of the version before knows one action.
+  const auto action = domain::ParseRuleAction(verdict.action().empty() ? "stop_and_keep" : verdict.action());
+  if (!action) return BadField("verdict.action", StrCat("is not known: \"", verdict.action(), "\""));
+  out.action = *action;
+  ENTRAIN_RETURN_IF_ERROR(RequireAtMost(verdict.layers_size(), kMaxHeads, "verdict.layers"));
+  out.layers = ListOf<std::int32_t>(verdict.layers());
   out.attempt = verdict.attempt();
   out.step = verdict.step();
   out.reason = *reason;
@@ -272,6 +281,8 @@ v1::Launch ToWire(const domain::LaunchAttempt& launch, const std::string& sweep_
   out.set_n_head(static_cast<std::int32_t>(launch.spec.n_head));
   out.set_context(launch.spec.context);
   out.set_steps(launch.spec.steps);
+  out.set_changed_settings(launch.changed_settings);
+  out.set_health(journal::EncodeHealthRules(launch.spec.health));
   return out;
 }
 

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "domain/event.h"
 #include "domain/fact.h"
+#include "domain/health_rules.h"
 
 namespace entrain::journal {
 
@@ -17,6 +18,10 @@ absl::StatusOr<domain::Fact> DecodeFact(std::string_view bytes);
 
 std::string EncodeEvent(const domain::Event& event);
 absl::StatusOr<domain::Event> DecodeEvent(std::string_view bytes);
+
+// The health rules alone: what a launch carries, so that a worker can apply them while its coordinator is away.
+std::string EncodeHealthRules(const domain::HealthRules& rules);
+absl::StatusOr<domain::HealthRules> DecodeHealthRules(std::string_view bytes);
 
 // The kind's name in the journal, SQL and metrics, e.g. "run_placed", "worker_heartbeat".
 std::string_view KindOf(const domain::Fact& fact);

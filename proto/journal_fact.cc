@@ -56,6 +56,12 @@ void Put(const domain::RunRetried& body, v1::Fact* out) {
   to->set_run(body.run.value());
   to->set_by(body.by);
 }
+void Put(const domain::RunRescued& body, v1::Fact* out) {
+  v1::RunRescued* to = out->mutable_run_rescued();
+  to->set_previous(body.previous.value());
+  to->set_run(body.run.value());
+  Encode(body.from, to->mutable_from());
+}
 void Put(const domain::WorkerRegistered& body, v1::Fact* out) {
   Encode(body.info, out->mutable_worker_registered()->mutable_info());
   out->mutable_worker_registered()->set_incarnation(body.incarnation);
@@ -246,6 +252,11 @@ absl::Status Take(const v1::WaitReasonChanged& from, domain::WaitReasonChanged* 
   *out = {RunId(from.run()), from.never(), from.reason()};
   return absl::OkStatus();
 }
+absl::Status Take(const v1::RunRescued& from, domain::RunRescued* out) {
+  out->previous = RunId(from.previous());
+  out->run = RunId(from.run());
+  return Decode(from.from(), &out->from);
+}
 absl::Status Take(const v1::MemberReleased& from, domain::MemberReleased* out) {
   out->worker = WorkerId(from.worker());
   return Decode(from.key(), &out->key);
@@ -290,6 +301,7 @@ absl::Status TakeBody(const v1::Fact& from, domain::Fact* fact) {
   switch (from.body_case()) {
     case v1::Fact::kSweepAdmitted: return TakeAs<domain::SweepAdmitted>(from.sweep_admitted(), fact);
     case v1::Fact::kRunRetried: return TakeAs<domain::RunRetried>(from.run_retried(), fact);
+    case v1::Fact::kRunRescued: return TakeAs<domain::RunRescued>(from.run_rescued(), fact);
     case v1::Fact::kWorkerRegistered: return TakeAs<domain::WorkerRegistered>(from.worker_registered(), fact);
     case v1::Fact::kWorkerSilent: return TakeAs<domain::WorkerSilent>(from.worker_silent(), fact);
     case v1::Fact::kWorkerDraining: return TakeAs<domain::WorkerDraining>(from.worker_draining(), fact);
@@ -345,7 +357,7 @@ std::string_view KindOf(const domain::Fact& fact) {
       "run_started",    "checkpoint_recorded", "stop_decided", "verdict_recorded", "attempt_closed", "run_requeued",
       "run_paused",     "run_resumed",  "run_finished",      "wait_reason_changed",
       "member_released", "attempt_reclaimed", "run_aged", "run_reserved", "worker_quarantined", "worker_released", "rung_recorded",
-      "rung_decided", "worker_heard", "progress_heard", "term_started"};
+      "rung_decided", "run_rescued", "worker_heard", "progress_heard", "term_started"};
   static_assert(kNames.size() == std::variant_size_v<decltype(domain::Fact::body)>);
   return kNames[fact.body.index()];
 }

@@ -2,26 +2,87 @@
 
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "proto/journal.h"
 
 namespace entrain::journal {
 namespace {
 
+std::string ActionText(domain::RuleAction action) { return std::string(domain::ToString(action)); }
+// Empty in journals that knew one action; what this build does not know ends a run as ever.
+domain::RuleAction ActionOf(const std::string& text) { return domain::ParseRuleAction(text).value_or(domain::RuleAction::kStopAndKeep); }
+
+void Encode(const domain::CollapseRule& value, v1::CollapseRule* out) {
+  out->set_enabled(value.enabled);
+  out->set_action(ActionText(value.action));
+  out->set_below_fraction_of_bound(value.below_fraction_of_bound);
+  out->set_whole_layer(value.whole_layer);
+  out->set_share_of_heads(value.share_of_heads);
+  out->set_observations(value.observations);
+  out->set_min_gap_steps(value.min_gap_steps);
+  out->set_min_gap_fraction(value.min_gap_fraction);
+  out->set_cascade_layers(value.cascade_layers);
+  out->set_cascade_below(value.cascade_below);
+  out->set_cascade_steps(value.cascade_steps);
+  out->set_cascade_fraction(value.cascade_fraction);
+}
+domain::CollapseRule RuleOf(const v1::CollapseRule& from) {
+  return {from.enabled(), ActionOf(from.action()), from.below_fraction_of_bound(), from.whole_layer(), from.share_of_heads(),
+          from.observations(), from.min_gap_steps(), from.min_gap_fraction(), from.cascade_layers(), from.cascade_below(),
+          from.cascade_steps(), from.cascade_fraction()};
+}
+
+// The rules beside collapse begin alike.
+template <typename Value, typename Message>
+void EncodeUse(const Value& value, Message* out) {
+  out->set_enabled(value.enabled);
+  out->set_action(ActionText(value.action));
+}
+template <typename Value, typename Message>
+void EncodeSustained(const Value& value, Message* out) {
+  EncodeUse(value, out);
+  out->set_sustained_steps(value.sustained_steps);
+  out->set_sustained_fraction(value.sustained_fraction);
+}
+
 void Encode(const domain::HealthRules& value, v1::HealthRules* out) {
-  v1::CollapseRule* collapse = out->mutable_collapse();
-  collapse->set_enabled(value.collapse.enabled);
-  collapse->set_below_fraction_of_bound(value.collapse.below_fraction_of_bound);
-  collapse->set_whole_layer(value.collapse.whole_layer);
-  collapse->set_share_of_heads(value.collapse.share_of_heads);
-  collapse->set_observations(value.collapse.observations);
-  collapse->set_min_gap_steps(value.collapse.min_gap_steps);
-  out->mutable_non_finite()->set_enabled(value.non_finite.enabled);
+  out->set_preset(std::string(domain::ToString(value.preset)));
+  Encode(value.collapse, out->mutable_collapse());
+  EncodeUse(value.non_finite, out->mutable_non_finite());
+  EncodeSustained(value.overload, out->mutable_overload());
+  out->mutable_overload()->set_above_fraction_of_bound(value.overload.above_fraction_of_bound);
+  out->mutable_overload()->set_share_of_heads(value.overload.share_of_heads);
+  EncodeUse(value.spike, out->mutable_spike());
+  out->mutable_spike()->set_spreads(value.spike.spreads);
+  out->mutable_spike()->set_at_least_nats(value.spike.at_least_nats);
+  out->mutable_spike()->set_observations(value.spike.observations);
+  out->mutable_spike()->set_window_steps(value.spike.window_steps);
+  EncodeSustained(value.divergence, out->mutable_divergence());
+  out->mutable_divergence()->set_above_best_nats(value.divergence.above_best_nats);
+  out->mutable_divergence()->set_window_steps(value.divergence.window_steps);
+  EncodeSustained(value.plateau, out->mutable_plateau());
+  out->mutable_plateau()->set_min_improvement_nats(value.plateau.min_improvement_nats);
+  out->mutable_plateau()->set_window_steps(value.plateau.window_steps);
+  EncodeSustained(value.max_score, out->mutable_max_score());
+  out->mutable_max_score()->set_above(value.max_score.above);
 }
 
 void Decode(const v1::HealthRules& from, domain::HealthRules* out) {
-  const v1::CollapseRule& collapse = from.collapse();
-  out->collapse = {collapse.enabled(),        collapse.below_fraction_of_bound(), collapse.whole_layer(),
-                   collapse.share_of_heads(), collapse.observations(),            collapse.min_gap_steps()};
-  out->non_finite.enabled = from.non_finite().enabled();
+  out->preset = domain::ParseHealthPreset(from.preset()).value_or(domain::HealthPreset::kDefault);
+  out->collapse = RuleOf(from.collapse());
+  out->non_finite = {from.non_finite().enabled(), ActionOf(from.non_finite().action())};
+  const v1::OverloadRule& overload = from.overload();
+  out->overload = {overload.enabled(), ActionOf(overload.action()), overload.above_fraction_of_bound(), overload.share_of_heads(),
+                   overload.sustained_steps(), overload.sustained_fraction()};
+  const v1::SpikeRule& spike = from.spike();
+  out->spike = {spike.enabled(), ActionOf(spike.action()), spike.spreads(), spike.at_least_nats(), spike.observations(), spike.window_steps()};
+  const v1::DivergenceRule& divergence = from.divergence();
+  out->divergence = {divergence.enabled(), ActionOf(divergence.action()), divergence.above_best_nats(), divergence.window_steps(),
+                     divergence.sustained_steps(), divergence.sustained_fraction()};
+  const v1::PlateauRule& plateau = from.plateau();
+  out->plateau = {plateau.enabled(), ActionOf(plateau.action()), plateau.min_improvement_nats(), plateau.window_steps(),
+                  plateau.sustained_steps(), plateau.sustained_fraction()};
+  const v1::ScoreRule& score = from.max_score();
+  out->max_score = {score.enabled(), ActionOf(score.action()), score.above(), score.sustained_steps(), score.sustained_fraction()};
 }
 
 void Encode(const domain::EarlyStopping& value, v1::EarlyStopping* out) {
@@ -65,6 +126,7 @@ void Encode(const domain::RunSpec& value, v1::RunSpec* out) {
   out->mutable_limits()->set_max_duration_s(value.limits.max_duration_s);
   out->mutable_limits()->set_stall_limit_s(value.limits.stall_limit_s);
   if (value.early_stopping.method != domain::Halving::kNone) Encode(value.early_stopping, out->mutable_early_stopping());
+  for (const domain::RunSpec& rescue : value.rescue) Encode(rescue, out->add_rescue());
 }
 
 absl::Status Decode(const v1::RunSpec& from, domain::RunSpec* out) {
@@ -83,10 +145,27 @@ absl::Status Decode(const v1::RunSpec& from, domain::RunSpec* out) {
   Decode(from.health(), &out->health);
   out->retries = {from.retries().max_failures(), from.retries().out_of_memory()};
   out->limits = {from.limits().max_duration_s(), from.limits().stall_limit_s()};
+  for (const v1::RunSpec& rescue : from.rescue()) ENTRAIN_RETURN_IF_ERROR(Decode(rescue, &out->rescue.emplace_back()));
   return from.has_early_stopping() ? Decode(from.early_stopping(), &out->early_stopping) : absl::OkStatus();
 }
 
 }  // namespace
+
+std::string EncodeHealthRules(const domain::HealthRules& rules) {
+  v1::HealthRules out;
+  Encode(rules, &out);
+  return out.SerializeAsString();
+}
+
+absl::StatusOr<domain::HealthRules> DecodeHealthRules(std::string_view bytes) {
+  v1::HealthRules message;
+  if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return absl::DataLossError(StrCat("journal: ", bytes.size(), " bytes are no health rules"));
+  }
+  domain::HealthRules rules;
+  Decode(message, &rules);
+  return rules;
+}
 
 absl::Status UnknownText(std::string_view field, std::string_view text) {
   return absl::DataLossError(StrCat("journal: ", field, " is \"", text, "\", which this build does not know"));
@@ -133,6 +212,8 @@ void Encode(const domain::Verdict& value, v1::Verdict* out) {
   out->set_step(value.step);
   out->set_reason(std::string(domain::ToString(value.reason)));
   out->set_rule(value.rule);
+  out->set_action(ActionText(value.action));
+  out->mutable_layers()->Assign(value.layers.begin(), value.layers.end());
   out->mutable_heads()->Assign(value.heads.begin(), value.heads.end());
   out->mutable_steps()->Assign(value.steps.begin(), value.steps.end());
   out->mutable_values()->Assign(value.values.begin(), value.values.end());
@@ -146,6 +227,8 @@ absl::Status Decode(const v1::Verdict& from, domain::Verdict* out) {
   out->step = from.step();
   out->reason = *reason;
   out->rule = from.rule();
+  out->action = ActionOf(from.action());
+  out->layers.assign(from.layers().begin(), from.layers().end());
   out->heads.assign(from.heads().begin(), from.heads().end());
   out->steps.assign(from.steps().begin(), from.steps().end());
   out->values.assign(from.values().begin(), from.values().end());

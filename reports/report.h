@@ -21,6 +21,9 @@ struct RunData {
   domain::RunState state = domain::RunState::kQueued;
   std::string reason;
   domain::Verdict verdict;  // reason kNone: none
+  std::string rescue_of;    // the run that this one goes on from with other settings; empty: none
+  std::string rescued_by;
+  std::int64_t fork_step = 0;
   std::int64_t steps = 0;
   std::int64_t result_step = 0;  // the step whose results count; 0: the last
   std::int64_t n_layer = 0;

@@ -85,7 +85,7 @@ void Referee::CheckTransition(const core::Run* before, const domain::Fact& fact)
     if (placed->key.attempt != before->attempt + 1) {
       stage_->Break("run ", before->id.value(), " was placed as attempt ", placed->key.attempt, " after attempt ", before->attempt);
     }
-    const std::int64_t newest = before->checkpoints.empty() ? 0 : before->checkpoints.back().step;
+    const std::int64_t newest = before->checkpoints.empty() ? before->fork.step : before->checkpoints.back().step;
     if (placed->resume_from.step != newest) {
       stage_->Break("attempt ", placed->key.ToString(), " starts from step ", placed->resume_from.step, ", its newest checkpoint is of ", newest);
     }

@@ -1,6 +1,7 @@
 #include "sim/script.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <string_view>
 
@@ -88,6 +89,19 @@ domain::RunSpec MakeSpec(const std::string& label, std::int64_t machines, std::i
   spec.n_head = kHeads;
   spec.context = kContext;
   spec.health.collapse.min_gap_steps = 5;
+  spec.health.collapse.min_gap_fraction = 0.0;
+  spec.health.collapse.cascade_layers = 0;
+  constexpr domain::RuleAction kActions[] = {domain::RuleAction::kNotify, domain::RuleAction::kPause, domain::RuleAction::kRescue,
+                                             domain::RuleAction::kStop};
+  const std::uint64_t choice = StreamOf(label) % 8;
+  if (choice < std::size(kActions)) spec.health.collapse.action = kActions[choice];
+  if (spec.health.collapse.action == domain::RuleAction::kRescue) {
+    domain::RunSpec rescue = spec;
+    rescue.cell = CellId(StrCat("cell-", label, "-rescue"));
+    rescue.label = StrCat(label, " (rescue)");
+    rescue.health.collapse.action = domain::RuleAction::kStopAndKeep;
+    spec.rescue.push_back(std::move(rescue));
+  }
   return spec;
 }
 

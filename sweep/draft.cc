@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/strings.h"
+#include "sweep/health_fields.h"
 #include "sweep/run_fields.h"
 
 namespace entrain::sweep {
@@ -56,9 +57,23 @@ std::vector<Field<Draft>> MakeDraftFields() {
   AddSection(
       "resources", ResourceFields(), [](Draft & draft) -> auto& { return draft.config.resources; }, &all);
   AddSection(
+      "health", HealthPresetFields(), [](Draft & draft) -> auto& { return draft.health; }, &all);
+  AddSection(
       "health.collapse", CollapseFields(), [](Draft & draft) -> auto& { return draft.health.collapse; }, &all);
   AddSection(
+      "health.overload", OverloadFields(), [](Draft & draft) -> auto& { return draft.health.overload; }, &all);
+  AddSection(
+      "health.spike", SpikeFields(), [](Draft & draft) -> auto& { return draft.health.spike; }, &all);
+  AddSection(
+      "health.divergence", DivergenceFields(), [](Draft & draft) -> auto& { return draft.health.divergence; }, &all);
+  AddSection(
       "health.non_finite", NonFiniteFields(), [](Draft & draft) -> auto& { return draft.health.non_finite; }, &all);
+  AddSection(
+      "health.plateau", PlateauFields(), [](Draft & draft) -> auto& { return draft.health.plateau; }, &all);
+  AddSection(
+      "health.max_score", ScoreFields(), [](Draft & draft) -> auto& { return draft.health.max_score; }, &all);
+  AddSection(
+      "health.rescue", RescueFields(), [](Draft & draft) -> auto& { return draft.health.rescue; }, &all);
   AddSection(
       "retries", RetryFields(), [](Draft & draft) -> auto& { return draft.retries; }, &all);
   AddSection(

@@ -84,11 +84,19 @@ std::string DefaultText(const Field<Draft>& field) {
   return ToText(field.get(base));
 }
 
+const std::vector<std::string>& HealthSections() {
+  static const std::vector<std::string> sections = {"collapse",   "overload", "spike",     "divergence",
+                                                    "non_finite", "plateau",  "max_score", "rescue"};
+  return sections;
+}
+
 void AppendSection(const std::string& title, const std::string& prefix, std::string* out) {
   StrAppend(out, "## ", title, "\n", kTableHead);
   for (const Field<Draft>& field : DraftFields()) {
     if (!field.name.starts_with(prefix)) continue;
     const std::string name = field.name.substr(prefix.size());
+    // Each rule has a section of its own.
+    if (prefix == "health." && name.find('.') != std::string::npos) continue;
     const bool of_layer = prefix == "model." && FindField(LayerFields(), name) != nullptr;
     FieldSpec spec = field;
     if (of_layer) spec.doc += " May differ by layer.";
@@ -244,9 +252,11 @@ std::string SweepReferenceMarkdown() {
   AppendSection("model", "model.", &out);
   AppendSection("train", "train.", &out);
   AppendSection("resources", "resources.", &out);
-  StrAppend(&out, "## health\n`health: off`, `collapse: off` and `non_finite: off` switch rules off.\n\n");
-  AppendSection("health.collapse", "health.collapse.", &out);
-  AppendSection("health.non_finite", "health.non_finite.", &out);
+  StrAppend(&out,
+            "## health\n`health: off`, `collapse: off` and so on switch rules off; `health: cautious` takes a preset. What each rule "
+            "means and how well it does: docs/policy.md. Defaults are those of the preset `default`.\n\n");
+  AppendSection("health: the preset", "health.", &out);
+  for (const std::string& section : HealthSections()) AppendSection(StrCat("health.", section), StrCat("health.", section, "."), &out);
   AppendSection("retries", "retries.", &out);
   AppendSection("limits", "limits.", &out);
   AppendPresets(&out);
@@ -273,12 +283,15 @@ std::string SweepJsonSchema() {
   schema["$schema"] = "https://json-schema.org/draft/2020-12/schema";
   schema["title"] = "entrain sweep file";
   schema["required"] = {"name", "data"};
-  json health = {{"collapse", SwitchOr(SectionSchema("health.collapse."))},
-                 {"non_finite", SwitchOr(SectionSchema("health.non_finite."))}};
+  json health = json::object();
+  for (const std::string& section : HealthSections()) health[section] = SwitchOr(SectionSchema(StrCat("health.", section, ".")));
+  health["preset"] = SchemaOf(*FindDraftField("health.preset"));
+  json whole = SwitchOr(ObjectSchema(std::move(health)));
+  whole["anyOf"].push_back({{"enum", {"default", "cautious", "eager"}}});
   schema["$defs"] = {{"model", ModelSchema()},
                      {"train", SectionSchema("train.")},
                      {"resources", SectionSchema("resources.")},
-                     {"health", SwitchOr(ObjectSchema(std::move(health)))},
+                     {"health", std::move(whole)},
                      {"retries", SectionSchema("retries.")},
                      {"limits", SectionSchema("limits.")}};
   return schema.dump(2) + "\n";

@@ -7,7 +7,6 @@ namespace {
 
 using domain::Activation;
 using domain::Bias;
-using domain::CollapseRule;
 using domain::DecayRule;
 using domain::Ffn;
 using domain::LayerConfig;
@@ -193,21 +192,6 @@ std::vector<Field<TrainConfig>> MakeTrainFields() {
   };
 }
 
-std::vector<Field<CollapseRule>> MakeCollapseFields() {
-  return {
-      Bool("enabled", &CollapseRule::enabled, "Stop runs whose heads collapse."),
-      Number("below_fraction_of_bound", &CollapseRule::below_fraction_of_bound, Between(0, 1),
-             "A head is collapsed while its entropy is below this fraction of U = ln(T!)/T."),
-      Bool("whole_layer", &CollapseRule::whole_layer, "Fires when every head of some layer is collapsed."),
-      Number("share_of_heads", &CollapseRule::share_of_heads, AtLeast(0),
-             "Fires when at least this share of all heads is collapsed; above 1 never."),
-      Integer("observations", &CollapseRule::observations, Between(1, 1e6),
-              "Observations in a row at which it must hold."),
-      Integer("min_gap_steps", &CollapseRule::min_gap_steps, Between(0, 1e9),
-              "Steps between two observations, at least."),
-  };
-}
-
 }  // namespace
 
 const std::vector<Field<LayerConfig>>& LayerFields() {
@@ -231,18 +215,6 @@ const std::vector<Field<Resources>>& ResourceFields() {
       Integer("ranks_per_machine", &Resources::ranks_per_machine, Between(1, 1024),
               "Ranks on each of them, one slot a rank."),
       Integer("threads_per_rank", &Resources::threads_per_rank, Between(1, 1024), "Threads of one rank on a CPU."),
-  };
-  return fields;
-}
-
-const std::vector<Field<CollapseRule>>& CollapseFields() {
-  static const auto fields = MakeCollapseFields();
-  return fields;
-}
-
-const std::vector<Field<domain::NonFiniteRule>>& NonFiniteFields() {
-  static const std::vector<Field<domain::NonFiniteRule>> fields = {
-      Bool("enabled", &domain::NonFiniteRule::enabled, "Stop runs whose loss or gradient is not finite."),
   };
   return fields;
 }

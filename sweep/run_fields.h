@@ -14,8 +14,6 @@ const std::vector<Field<domain::LayerConfig>>& LayerFields();
 const std::vector<Field<domain::ModelConfig>>& ModelFields();
 const std::vector<Field<domain::TrainConfig>>& TrainFields();
 const std::vector<Field<domain::Resources>>& ResourceFields();
-const std::vector<Field<domain::CollapseRule>>& CollapseFields();
-const std::vector<Field<domain::NonFiniteRule>>& NonFiniteFields();
 const std::vector<Field<domain::RetryLimits>>& RetryFields();
 const std::vector<Field<domain::RunLimits>>& LimitFields();
 

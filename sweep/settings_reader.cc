@@ -45,6 +45,8 @@ std::vector<Setting> SettingsReader::Read(const YamlNode& map, const std::string
     if (std::find(reserved.begin(), reserved.end(), entry.key) == reserved.end()) ReadEntry(entry, "", reserved);
   }
   CheckRivals();
+  // A preset of health rules lies under whatever else is said of them here.
+  std::stable_partition(settings_.begin(), settings_.end(), [](const Setting& setting) { return setting.field == "health.preset"; });
   return std::move(settings_);
 }
 
@@ -77,12 +79,16 @@ void SettingsReader::ReadSection(const YamlEntry& entry, const std::string& path
   }
 }
 
-// `health: off` and `collapse: off` stand for the rules' `enabled`.
+// `health: off` and `collapse: off` stand for the rules' `enabled`, `health: cautious` for its preset.
 void SettingsReader::Switch(const YamlEntry& entry, const std::string& path) {
   const std::string& text = entry.value->text;
+  if (path == "health" && domain::ParseHealthPreset(text).has_value()) {
+    settings_.push_back({"health.preset", Value(text), entry.value->place, {}});
+    return;
+  }
   const bool on = text == "on" || text == "true";
   if (!on && text != "off" && text != "false") {
-    Bad(entry.value->place, path, StrCat("must be on, off or a map of fields; is ", DescribeNode(*entry.value)));
+    Bad(entry.value->place, path, StrCat("must be on, off", path == "health" ? ", a preset" : "", " or a map of fields; is ", DescribeNode(*entry.value)));
     return;
   }
   for (const Field<Draft>& field : DraftFields()) {

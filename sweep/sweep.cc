@@ -94,6 +94,7 @@ class Expansion {
     run.limits = draft.limits;
     run.early_stopping = file_.head.early_stopping;
     if (!CheckRungs(draft.config.train)) return;
+    if (WantsRescue(draft.health)) run.rescue.push_back(RescueOf(run, draft));
     config_bytes_ += run.config_json.size();
     if (config_bytes_ > kMaxConfigBytes) {
       problems_->Add({}, "",
@@ -117,6 +118,38 @@ class Expansion {
       return false;
     }
     return true;
+  }
+
+  static std::vector<domain::RuleAction*> ActionsOf(domain::HealthRules* rules) {
+    return {&rules->collapse.action,   &rules->overload.action, &rules->spike.action,    &rules->divergence.action,
+            &rules->non_finite.action, &rules->plateau.action,  &rules->max_score.action};
+  }
+  static bool WantsRescue(domain::HealthRules rules) {
+    const auto actions = ActionsOf(&rules);
+    return std::any_of(actions.begin(), actions.end(), [](const auto* action) { return *action == domain::RuleAction::kRescue; });
+  }
+  // The run that goes on in place of one that is rescued: other settings, and no second rescue.
+  static domain::RunSpec RescueOf(const domain::RunSpec& run, const Draft& draft) {
+    const domain::RescueChange& change = draft.health.rescue;
+    domain::RunConfig config = draft.config;
+    config.train.lr *= change.lr_factor;
+    if (change.reg != domain::Regulariser::kNone) {
+      config.model.reg = change.reg;
+      config.model.reg_lambda = change.reg_lambda;
+    }
+    domain::RunSpec rescue = run;
+    StrAppend(&rescue.label, " (rescue)");
+    StrAppend(&rescue.variant, " (rescue)");
+    rescue.config_json = ToCanonicalJson(config);
+    // Another run of the sweep may have the same settings from its first step on.
+    rescue.cell = MakeCellId(StrCat(rescue.config_json, "\nrescue of ", run.cell.value()));
+    rescue.parameters = EstimateRun(config).parameters;
+    // It is not compared with runs that began at the first step.
+    rescue.early_stopping = {};
+    for (domain::RuleAction* action : ActionsOf(&rescue.health)) {
+      if (*action == domain::RuleAction::kRescue) *action = domain::RuleAction::kStopAndKeep;
+    }
+    return rescue;
   }
 
   // A run is known by its configuration and by its label; two alike would be one.

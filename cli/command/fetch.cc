@@ -44,20 +44,6 @@ nlohmann::json FetchedJson(const v1::RunDetail& run, const ChosenCheckpoint& cho
           {"tokenizer", model.tokenizer}};
 }
 
-// A coordinator that is named or runs here; else that of the `entrain local` that worked in the folder.
-absl::StatusOr<std::unique_ptr<local::Visit>> VisitIfNeeded(Session* session, const FetchArguments& arguments, const Clock* clock,
-                                                            const Interrupts* interrupts) {
-  const bool named = !session->coordinator.empty() || std::getenv("ENTRAIN_COORDINATOR") != nullptr;
-  if (named) return nullptr;
-  session->coordinator = local::RunningCoordinator(arguments.dir);
-  if (!session->coordinator.empty()) return nullptr;
-  auto visit = local::Visit::Start(arguments.dir, clock, interrupts);
-  // Nothing here: a coordinator may listen at the default address.
-  if (absl::IsNotFound(visit.status())) return nullptr;
-  if (visit.ok()) session->coordinator = (*visit)->address();
-  return visit;
-}
-
 int FetchFrom(Session* session, const FetchArguments& arguments, const std::string& target, const Interrupts& interrupts) {
   const auto run = session->client().GetRun(arguments.run);
   if (!run.ok()) return session->Fail(run.status());
@@ -95,7 +81,7 @@ int Fetch(Session* session, const FetchArguments& arguments) {
   if (target.empty()) return session->Fail(absl::InvalidArgumentError("-o DIR is missing: the folder to make; see entrain fetch --help"), kExitUsage);
   const SystemClock clock;
   const Interrupts interrupts;
-  const auto visit = VisitIfNeeded(session, arguments, &clock, &interrupts);
+  const auto visit = local::VisitIfNeeded(session, arguments.dir, &clock, &interrupts);
   if (!visit.ok()) return session->Fail(visit.status());
   return FetchFrom(session, arguments, target, interrupts);
 }

@@ -3,12 +3,14 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <utility>
 
 #include "base/files.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "cli/session.h"
 
 namespace entrain::cli::local {
 namespace {
@@ -76,6 +78,18 @@ Visit::~Visit() {
     interrupts_->Wait(kVisitTickMs);
   }
   ::unlink(folder_.Path(kVisitAddress).c_str());
+}
+
+absl::StatusOr<std::unique_ptr<Visit>> VisitIfNeeded(Session* session, const std::string& root, const Clock* clock,
+                                                     const Interrupts* interrupts) {
+  const bool named = !session->coordinator.empty() || std::getenv("ENTRAIN_COORDINATOR") != nullptr;
+  if (named) return nullptr;
+  session->coordinator = RunningCoordinator(root);
+  if (!session->coordinator.empty()) return nullptr;
+  auto visit = Visit::Start(root, clock, interrupts);
+  if (absl::IsNotFound(visit.status())) return nullptr;
+  if (visit.ok()) session->coordinator = (*visit)->address();
+  return visit;
 }
 
 }  // namespace entrain::cli::local

@@ -10,6 +10,10 @@
 #include "cli/local/children.h"
 #include "cli/local/folder.h"
 
+namespace entrain::cli {
+class Session;
+}
+
 namespace entrain::cli::local {
 
 class Visit {
@@ -33,5 +37,10 @@ class Visit {
   Child coordinator_;
   std::string address_;
 };
+
+// Lets the session speak to a coordinator that is named or runs in `root`; else to that of the `entrain local` that worked there, which is
+// started; the visit must be kept until the command is done. Null where none was started: one may listen at the default address.
+absl::StatusOr<std::unique_ptr<Visit>> VisitIfNeeded(Session* session, const std::string& root, const Clock* clock,
+                                                     const Interrupts* interrupts);
 
 }  // namespace entrain::cli::local

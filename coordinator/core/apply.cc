@@ -140,6 +140,8 @@ void ApplyBody(State* state, const Stamp& stamp, const domain::RunRetried& fact)
                           ++state->counters.runs, stamp);
   ENTRAIN_CHECK(run->id == fact.run);
   run->previous = fact.previous;
+  run->rescue_of = previous.rescue_of;
+  run->fork = previous.fork;
   run->reason = reason;
   AddHistory(run.get(), state->config, stamp, "queued", reason);
   AddRun(state, run);
@@ -213,8 +215,39 @@ void ApplyBody(State* state, const Stamp& stamp, const domain::StopDecided& fact
 void ApplyBody(State* state, const Stamp& stamp, const domain::VerdictRecorded& fact) {
   ++state->counters.verdicts;
   EditRun(state, fact.run, [&](Run* run) {
-    run->verdict = fact.verdict;
-    AddHistory(run, state->config, stamp, "verdict", fact.verdict.explanation);
+    if (domain::EndsRun(fact.verdict.action)) {
+      run->verdict = fact.verdict;
+    } else {
+      run->notices.push_back(fact.verdict);
+      KeepNewest(&run->notices, state->config.max_notices_kept);
+    }
+    AddHistory(run, state->config, stamp, fact.verdict.action == domain::RuleAction::kNotify ? "notice" : "verdict", fact.verdict.explanation);
+  });
+}
+
+// The rescue is one run more in its sweep: the halted one keeps its place and its result.
+void ApplyBody(State* state, const Stamp& stamp, const domain::RunRescued& fact) {
+  const Run halted = *state->FindRun(fact.previous);
+  const std::string from = fact.from.path.empty() ? std::string("the start") : StrCat("step ", fact.from.step);
+  const std::string reason = StrCat("rescue of ", fact.previous.value(), " from ", from);
+  const auto index = static_cast<std::int64_t>(state->FindSweep(halted.sweep)->runs->size());
+  const auto run = NewRun(*state->FindSweep(halted.sweep), index, halted.generation,
+                          std::make_shared<const domain::RunSpec>(halted.spec->rescue.front()), ++state->counters.runs, stamp);
+  ENTRAIN_CHECK(run->id == fact.run);
+  run->rescue_of = fact.previous;
+  run->fork = fact.from;
+  run->reason = reason;
+  AddHistory(run.get(), state->config, stamp, "queued", reason);
+  AddRun(state, run);
+  EditRun(state, fact.previous, [&](Run* r) {
+    r->rescued_by = fact.run;
+    AddHistory(r, state->config, stamp, "rescued", StrCat("as ", fact.run.value(), ", from ", from));
+  });
+  EditSweep(state, halted.sweep, [&](Sweep* sweep) {
+    auto runs = std::make_shared<std::vector<RunId>>(*sweep->runs);
+    runs->push_back(fact.run);
+    sweep->runs = std::move(runs);
+    ++sweep->unfinished_runs;
   });
 }
 

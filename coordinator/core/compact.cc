@@ -54,6 +54,7 @@ struct Later {
   void Add(const domain::Fact& fact) {
     if (const auto* drain = std::get_if<domain::WorkerDraining>(&fact.body)) draining.insert(drain->worker);
     if (const auto* retried = std::get_if<domain::RunRetried>(&fact.body)) ++runs[retried->previous].history;
+    if (const auto* rescued = std::get_if<domain::RunRescued>(&fact.body)) ++runs[rescued->previous].history;
     const RunId* run = RunOf(fact);
     if (run == nullptr || IsOneOf<domain::MemberReleased>(fact)) return;
     OfRun& later = runs[*run];

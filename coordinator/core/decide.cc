@@ -35,7 +35,7 @@ std::vector<domain::Effect> EffectsAfterRecovery(const State& state) {
 }
 
 domain::Checkpoint ResumePoint(const Run& run) {
-  return run.checkpoints.empty() ? domain::Checkpoint{} : run.checkpoints.back();
+  return run.checkpoints.empty() ? run.fork : run.checkpoints.back();
 }
 
 std::int64_t LastKnownStep(const Run& run) {

@@ -102,6 +102,10 @@ void AgeHeads(Decider* d);
 // `waiting` in the order of the plan. Whether machines were reserved.
 bool Preempt(Decider* d, const std::vector<scheduler::Request>& waiting);
 
+// on_notice.cc: a verdict that does not end its run; and the run that goes on in place of one that a rule ended in order to rescue it.
+void NoteVerdict(Decider* d, const RunId& run, const domain::Verdict& verdict);
+void RescueHalted(Decider* d, const RunId& run);
+
 // finish.cc: final states, with the step that counts.
 void FinishHalted(Decider* d, const RunId& run, bool fully_judged);  // by its recorded verdict
 void FinishCancelled(Decider* d, const RunId& run, const std::string& reason);

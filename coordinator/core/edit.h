@@ -50,6 +50,7 @@ std::string ContentHash(const domain::SweepSpec& spec);
 // Apply, by subject.
 void ApplyBody(State* state, const Stamp& stamp, const domain::SweepAdmitted& fact);
 void ApplyBody(State* state, const Stamp& stamp, const domain::RunRetried& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::RunRescued& fact);
 void ApplyBody(State* state, const Stamp& stamp, const domain::WorkerRegistered& fact);
 void ApplyBody(State* state, const Stamp& stamp, const domain::WorkerSilent& fact);
 void ApplyBody(State* state, const Stamp& stamp, const domain::WorkerDraining& fact);

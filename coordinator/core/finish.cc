@@ -10,6 +10,8 @@ using domain::RunFinished;
 using domain::RunState;
 
 void FinishHalted(Decider* d, const RunId& id, bool fully_judged) {
+  // The caller's may be part of the state, which the fact replaces.
+  const RunId halted = id;
   const Run& run = *d->state().FindRun(id);
   ENTRAIN_CHECK_MSG(run.verdict.has_value(), id.value());
   RunFinished fact;
@@ -20,6 +22,7 @@ void FinishHalted(Decider* d, const RunId& id, bool fully_judged) {
   fact.result_step = run.verdict->step;
   fact.fully_judged = fully_judged;
   d->Emit(fact);
+  RescueHalted(d, halted);
 }
 
 void FinishCancelled(Decider* d, const RunId& id, const std::string& reason) {

@@ -16,11 +16,12 @@ using domain::RungOutcome;
 using domain::RunState;
 using domain::StopKind;
 
-// First generations, in the sweep's order.
+// First generations, in the sweep's order, without rescues: those did not begin at the first step.
 std::vector<RunId> FirstGenerations(const State& state, const Sweep& sweep) {
   std::vector<RunId> runs;
   for (const RunId& newest : *sweep.runs) {
     const Run* run = state.FindRun(newest);
+    if (!run->rescue_of.empty()) continue;
     runs.push_back(run->generation == 1 ? newest : domain::MakeRunId(sweep.id, run->spec->cell, 1));
   }
   return runs;

@@ -30,6 +30,10 @@ void On(Decider* d, const domain::VerdictReached& event) {
   // It trained past its rung while the stop was on its way. How far is chance, so that it does not count: if the run goes on, the lane
   // says it again.
   if (run.held && !run.pending_end.has_value() && event.verdict.step > run.rungs.back().step) return;
+  if (!domain::EndsRun(event.verdict.action)) {
+    NoteVerdict(d, run.id, event.verdict);
+    return;
+  }
   d->Emit(domain::VerdictRecorded{run.id, event.verdict});
   const bool runs_now = run.current != nullptr && run.state != RunState::kQueued;
   if (!runs_now) {
@@ -41,7 +45,8 @@ void On(Decider* d, const domain::VerdictReached& event) {
   // Who asked to cancel it gets that.
   if (run.stop.has_value() && run.stop->kind == StopKind::kCancel) return;
   d->Emit(domain::StopDecided{run.current->key, StopKind::kHalt, event.verdict.explanation});
-  d->Send(domain::StopAttempt{run.current->gang.members.front().worker, run.current->key, domain::StopMode::kCheckpoint,
+  d->Send(domain::StopAttempt{run.current->gang.members.front().worker, run.current->key,
+                              event.verdict.action == domain::RuleAction::kStop ? domain::StopMode::kNow : domain::StopMode::kCheckpoint,
                               event.verdict.explanation});
 }
 

@@ -72,6 +72,8 @@ std::vector<RunId> NewlyQueued(const Decider& d) {
       for (const domain::RunSpec& run : admitted->spec.runs) runs.push_back(domain::MakeRunId(admitted->sweep, run.cell, 1));
     } else if (const auto* retried = std::get_if<domain::RunRetried>(&fact.body)) {
       runs.push_back(retried->run);
+    } else if (const auto* rescued = std::get_if<domain::RunRescued>(&fact.body)) {
+      runs.push_back(rescued->run);
     } else if (const auto* requeued = std::get_if<domain::RunRequeued>(&fact.body)) {
       runs.push_back(requeued->run);
     } else if (const auto* resumed = std::get_if<domain::RunResumed>(&fact.body)) {
@@ -113,7 +115,8 @@ scheduler::Plan PlaceAll(Decider* d) {
 }  // namespace
 
 domain::LaunchAttempt LaunchOf(const Run& run) {
-  return {run.current->gang.members.front().worker, run.current->key, run.current->gang, *run.spec, run.current->resume_from};
+  return {run.current->gang.members.front().worker, run.current->key, run.current->gang, *run.spec, run.current->resume_from,
+          !run.fork.path.empty() && run.current->resume_from.path == run.fork.path};
 }
 
 void ReleaseHeldBack(Decider* d) {

@@ -37,6 +37,10 @@ bool SameVerdict(const std::optional<domain::Verdict>& a, const std::optional<do
          std::tie(b->attempt, b->step, b->reason, b->rule, b->heads, b->steps, b->explanation);
 }
 
+bool SameNotices(const std::vector<domain::Verdict>& a, const std::vector<domain::Verdict>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) { return SameVerdict(x, y); });
+}
+
 // A loss may be NaN.
 bool SameEnd(const std::optional<domain::AttemptEnd>& a, const std::optional<domain::AttemptEnd>& b) {
   if (a.has_value() != b.has_value()) return false;
@@ -52,7 +56,7 @@ bool SameRungs(const std::vector<domain::Rung>& a, const std::vector<domain::Run
 }
 
 auto PlainParts(const Run& run) {
-  return std::tie(run.id, run.sweep, run.number, run.index, run.generation, run.previous, run.next, run.priority, run.owner, run.state, run.aged, run.reserved, run.ran_ms, run.held, run.paused_at_rung,
+  return std::tie(run.id, run.sweep, run.number, run.index, run.generation, run.previous, run.next, run.rescue_of, run.rescued_by, run.fork, run.priority, run.owner, run.state, run.aged, run.reserved, run.ran_ms, run.held, run.paused_at_rung,
                   run.reason, run.halt_reason, run.failure, run.failures, run.lost_in_a_row, run.attempt, run.checkpoints, run.stop,
                   run.wait, run.not_before_ms, run.result_step, run.fully_judged, run.created_wall_ms,
                   run.started_wall_ms, run.finished_wall_ms);
@@ -68,7 +72,7 @@ bool operator==(const Attempt& a, const Attempt& b) {
 }
 
 bool operator==(const Run& a, const Run& b) {
-  return PlainParts(a) == PlainParts(b) && SameVerdict(a.verdict, b.verdict) && SameEnd(a.pending_end, b.pending_end) &&
+  return PlainParts(a) == PlainParts(b) && SameVerdict(a.verdict, b.verdict) && SameNotices(a.notices, b.notices) && SameEnd(a.pending_end, b.pending_end) &&
          SameRungs(a.rungs, b.rungs) && SameValue(a.spec, b.spec) &&
          SameValue(a.current, b.current) && SameValues(a.past, b.past) && SameValues(a.history, b.history);
 }

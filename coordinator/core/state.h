@@ -42,6 +42,7 @@ struct CoreConfig {
   std::size_t max_history = 100;
   std::size_t max_attempts_kept = 50;
   std::size_t max_checkpoints_kept = 20;
+  std::size_t max_notices_kept = 50;
   // Placements decided in one event; the rest follow at the next.
   std::size_t max_placements_per_event = 256;
 };
@@ -92,6 +93,9 @@ struct Run {
   std::int64_t generation = 1;
   RunId previous;               // the generation before; empty: none
   RunId next;                   // the generation after; empty: this is the newest
+  RunId rescue_of;              // the halted run that this one goes on from with other settings; empty: none
+  RunId rescued_by;             // the run that goes on from this one; empty: none
+  domain::Checkpoint fork;      // of a rescue: the other run's checkpoint that it starts from; path empty: from step 0
   std::int64_t priority = 0;
   std::string owner;
   std::shared_ptr<const domain::RunSpec> spec;
@@ -113,7 +117,8 @@ struct Run {
 
   // Accepted checkpoints, oldest first, bounded; the last is where the next attempt starts.
   std::vector<domain::Checkpoint> checkpoints;
-  std::optional<domain::Verdict> verdict;
+  std::optional<domain::Verdict> verdict;  // that ends it
+  std::vector<domain::Verdict> notices;    // verdicts that do not, oldest first, bounded
   std::optional<Stop> stop;  // while Stopping
   // The attempt completed and the run waits until its samples are judged (state Running or Stopping, no current attempt).
   std::optional<domain::AttemptEnd> pending_end;

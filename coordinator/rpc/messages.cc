@@ -107,6 +107,9 @@ v1::RunSummary SummaryOf(const core::Run& run, const RunResult& result) {
   out.set_started_wall_ms(run.started_wall_ms);
   out.set_finished_wall_ms(run.finished_wall_ms);
   out.set_result_step(run.result_step);
+  out.set_rescue_of(run.rescue_of.value());
+  out.set_rescued_by(run.rescued_by.value());
+  out.set_fork_step(run.fork.step);
   return out;
 }
 
@@ -144,6 +147,7 @@ v1::RunDetail DetailOf(const core::State& state, const core::Run& run, const Run
   }
   if (run.failure != domain::FailureClass::kNone) out.set_failure_rule(std::string(domain::RuleOf(run.failure).text));
   if (run.verdict) *out.mutable_verdict() = wire::ToWire(*run.verdict);
+  for (const domain::Verdict& notice : run.notices) *out.add_notices() = wire::ToWire(notice);
   for (const auto& attempt : run.past) *out.add_attempts() = InfoOf(*attempt);
   if (run.current && (run.past.empty() || run.past.back()->key != run.current->key)) *out.add_attempts() = InfoOf(*run.current);
   for (const domain::Checkpoint& checkpoint : run.checkpoints) *out.add_checkpoints() = wire::ToWire(checkpoint);

@@ -30,8 +30,11 @@ absl::Status RunJudge::Begin(AttemptNumber attempt, std::int64_t resume_step, st
     judge_through_.reset();
     // A verdict of the replaced attempt counts only where the successor starts after it.
     if (verdict_ && verdict_->step > resume_step) verdict_.reset();
-    observed_step_ = std::min(observed_step_, resume_step);
-    policy_.RewindTo(observed_step_);
+    // Samples that were judged are replaced: the run's course is judged anew, from the first.
+    if (observed_step_ > resume_step) {
+      policy_ = policy::RunPolicy(spec_->health, ShapeOf(*spec_));
+      observed_step_ = 0;
+    }
   }
   attempt_ = attempt;
   resume_step_ = resume_step;
@@ -61,6 +64,11 @@ absl::Status RunJudge::CatchUp(std::vector<EventBody>* events) {
 void RunJudge::Observe(AttemptNumber attempt, const domain::EntropySample& sample, std::vector<EventBody>* events) {
   observed_step_ = sample.step;
   const std::optional<domain::Verdict> verdict = policy_.Observe(attempt, sample);
+  for (domain::Verdict& notice : policy_.TakeNotices()) {
+    // The core passes over what it has on record.
+    notice.attempt = attempt_;
+    events->emplace_back(domain::VerdictReached{run_, std::move(notice)});
+  }
   if (!verdict || verdict_) return;
   verdict_ = verdict;
   SayVerdict(events);

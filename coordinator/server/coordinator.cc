@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "coordinator/rpc/notice_json.h"
 
 namespace entrain::server {
 namespace {
@@ -57,11 +58,30 @@ absl::Status Coordinator::Open() {
   loop_ = std::make_unique<CoreLoop>(store_.get(), CoreConfigOf(options_), clock_, &published_, metrics_.get(),
                                      options_.snapshot_every_facts);
   ENTRAIN_RETURN_IF_ERROR(loop_->Recover());
+  ENTRAIN_RETURN_IF_ERROR(OpenWebhook());
   samples::LaneHooks hooks;
   hooks.emit = [this](EventBody event) { queue_.PostOwn(std::move(event)); };
   hooks.fatal = [this](const absl::Status& status) { Fail(status); };
   if (metrics_) hooks.stored = [this](std::int64_t samples) { metrics_->CountSamplesStored(samples); };
   lane_ = std::make_unique<samples::SampleLane>(store_.get(), &published_, std::move(hooks));
+  return absl::OkStatus();
+}
+
+absl::Status Coordinator::OpenWebhook() {
+  if (options_.webhook.empty()) return absl::OkStatus();
+  WebhookOptions webhook;
+  ENTRAIN_ASSIGN_OR_RETURN(webhook.url, transport::ParseHttpUrl(options_.webhook));
+  if (!options_.webhook_secret_file.empty()) {
+    ENTRAIN_ASSIGN_OR_RETURN(webhook.secret, ReadFile(options_.webhook_secret_file));
+    while (!webhook.secret.empty() && (webhook.secret.back() == '\n' || webhook.secret.back() == '\r')) webhook.secret.pop_back();
+    if (webhook.secret.empty()) return absl::InvalidArgumentError(StrCat(options_.webhook_secret_file, " holds no secret"));
+  }
+  notices_ = std::make_unique<NoticeSender>(std::move(webhook), clock_, [this](NoticeSender::Result result) {
+    if (metrics_ && result == NoticeSender::Result::kDropped) metrics_->CountLimitReached("webhook");
+  });
+  loop_->OnVerdict([this](const domain::VerdictRecorded& fact) {
+    notices_->Post({rpc::NoticeId(fact.run, fact.verdict), rpc::NoticeJson(*published_.Get(), fact.run, fact.verdict, clock_->WallMs())});
+  });
   return absl::OkStatus();
 }
 
@@ -127,6 +147,7 @@ absl::Status Coordinator::Stop() {
   queue_.Close();
   if (core_thread_.joinable()) core_thread_.join();
   replies_.Close();
+  notices_.reset();
   lane_.reset();
   return failure();
 }

@@ -15,6 +15,7 @@
 #include "coordinator/samples/sample_lane.h"
 #include "coordinator/server/core_loop.h"
 #include "coordinator/server/event_queue.h"
+#include "coordinator/server/notice_sender.h"
 #include "coordinator/store/store.h"
 #include "metrics/coordinator_metrics.h"
 
@@ -32,6 +33,8 @@ struct Options {
   std::string listen = "127.0.0.1:7070";
   transport::TlsFiles tls;     // empty: plain text, for loopback only
   std::string metrics_listen;  // empty: none
+  std::string webhook;             // http:// or https:// address that every verdict is posted to; empty: none
+  std::string webhook_secret_file;  // signs the notices; empty: they are not signed
   std::int64_t lease_ms = 15'000;
   // Of core::CoreConfig, which says what they mean.
   std::int64_t age_limit_ms = core::CoreConfig().age_limit_ms;
@@ -65,6 +68,7 @@ class Coordinator {
   Coordinator(const Options& options, const Clock* clock, IdSource* ids) : options_(options), clock_(clock), ids_(ids) {}
   absl::Status Open();
   absl::Status Serve();
+  absl::Status OpenWebhook();
   void Send(const domain::Effect& effect);
   void Fail(const absl::Status& status);
   rpc::ServiceContext MakeContext();
@@ -80,6 +84,7 @@ class Coordinator {
   rpc::ReplyBoard replies_;
   rpc::FleetHub fleet_{&published_};
   std::unique_ptr<samples::SampleLane> lane_;
+  std::unique_ptr<NoticeSender> notices_;
   std::unique_ptr<CoreLoop> loop_;
   std::unique_ptr<rpc::GrpcServer> server_;
   std::thread core_thread_;

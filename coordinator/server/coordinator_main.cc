@@ -15,6 +15,7 @@
 #include "coordinator/rpc/grpc_server.h"
 #include "coordinator/server/coordinator.h"
 #include "coordinator/server/redecide.h"
+#include "transport/http_post.h"
 #include "transport/tls.h"
 
 namespace {
@@ -55,6 +56,8 @@ void Declare(CLI::App* app, Flags* flags) {
   app->add_option("--metrics", options.metrics_listen, "Address of /metrics; none without it");
   app->add_option("--metrics-address-file", flags->metrics_address_file, "Where to write the metrics' host:port");
   app->add_option("--artifacts", options.artifacts_dir, "Artifact root: token shards and checkpoints (default DATA_DIR/artifacts)");
+  app->add_option("--webhook", options.webhook, "http:// or https:// address to which every verdict is posted as JSON (docs/policy.md)");
+  app->add_option("--webhook-secret-file", options.webhook_secret_file, "File with the secret that signs them (HMAC-SHA256)");
   app->add_option("--lease-ms", options.lease_ms, "A worker not heard for so long counts as lost")
       ->capture_default_str()->check(CLI::Range(100, 86'400'000));
   app->add_option("--heartbeat-ms", options.heartbeat_ms, "How often workers report; at most a third of the lease")
@@ -84,6 +87,9 @@ std::string WhatIsWrong(const Flags& flags) {
   } else if (!entrain::transport::IsLoopback(listen)) {
     return entrain::StrCat("--listen ", listen, " can be reached from other machines and needs --tls-ca, --tls-cert and --tls-key; "
                            "without TLS use 127.0.0.1, [::1] or localhost");
+  }
+  if (!flags.options.webhook.empty()) {
+    if (const auto url = entrain::transport::ParseHttpUrl(flags.options.webhook); !url.ok()) return entrain::StrCat("--webhook ", std::string(url.status().message()));
   }
   if (flags.options.heartbeat_ms * 3 > flags.options.lease_ms) {
     return entrain::StrCat("--heartbeat-ms ", flags.options.heartbeat_ms, " is more than a third of --lease-ms ",

@@ -96,6 +96,10 @@ absl::Status CoreLoop::Commit(const std::vector<domain::Fact>& facts) {
 }
 
 void CoreLoop::Count(const std::vector<domain::Fact>& facts) {
+  for (const domain::Fact& fact : facts) {
+    const auto* verdict = std::get_if<domain::VerdictRecorded>(&fact.body);
+    if (verdict != nullptr && on_verdict_) on_verdict_(*verdict);
+  }
   if (metrics_ == nullptr) return;
   for (const domain::Fact& fact : facts) {
     if (const auto* verdict = std::get_if<domain::VerdictRecorded>(&fact.body)) {

@@ -145,6 +145,10 @@ function stopCard(run) {
   const verdict = run.verdict;
   const card = element('article', {class: 'card'}, element('h3', {}, run.label),
       element('p', {}, `${sentence(run.outcome)} at step ${run.result.step} of ${run.steps}. ${sentence(run.reason)}`));
+  if (run.rescued_by || run.rescue_of) {
+    const text = run.rescued_by ? `rescued as ${run.rescued_by}` : `rescue of ${run.rescue_of}, from ${run.fork_step ? `its step ${run.fork_step}` : 'the start'}`;
+    card.append(element('p', {class: 'small'}, element('span', {class: 'muted'}, 'Lineage: '), text));
+  }
   if (!verdict) return card;
   card.append(element('p', {class: 'small'}, element('span', {class: 'muted'}, 'Rule: '), verdict.rule));
   if (verdict.heads.length > 0) {

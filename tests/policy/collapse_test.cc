@@ -20,9 +20,18 @@ std::vector<double> WithLayer(std::int64_t layer, double fraction) {
   return fractions;
 }
 
+// Level alone, with limits that are easy to follow.
+HealthRules LevelOnly() {
+  HealthRules rules;
+  rules.collapse.below_fraction_of_bound = 0.05;
+  rules.collapse.share_of_heads = 0.10;
+  rules.collapse.min_gap_fraction = 0.0;
+  rules.collapse.cascade_layers = 0;
+  return rules;
+}
 // Without the share rule, so that the layer rule is seen alone.
 HealthRules LayerOnly() {
-  HealthRules rules;
+  HealthRules rules = LevelOnly();
   rules.collapse.share_of_heads = 2.0;
   return rules;
 }
@@ -72,7 +81,7 @@ TEST(CollapseRule, TwoLayersThatTakeTurnsAreNotOneThatStaysDown) {
 }
 
 TEST(CollapseRule, FiresOnTheShareOfAllHeads) {
-  HealthRules rules;
+  const HealthRules rules = LevelOnly();
   RunPolicy policy(rules, kShape);
   std::vector<double> one = kHealthy;
   one[5] = 0.01;
@@ -119,6 +128,62 @@ TEST(CollapseRule, JudgesNothingWhenDisabledOrOfAnotherShape) {
     EXPECT_FALSE(disabled.Observe(1, sample).has_value());
     EXPECT_FALSE(other.Observe(1, sample).has_value());
     EXPECT_FALSE(one_token.Observe(1, sample).has_value());
+  }
+}
+
+TEST(CollapseRule, TheGapGrowsWithTheRun) {
+  HealthRules rules = LayerOnly();
+  rules.collapse.min_gap_fraction = 0.15;  // of 1000 steps
+  RunPolicy policy(rules, kShape);
+  for (std::int64_t step = 1; step <= 150; ++step) EXPECT_FALSE(policy.Observe(1, SampleAt(step, WithLayer(2, 0.0))).has_value()) << step;
+  EXPECT_EQ(policy.Observe(1, SampleAt(151, WithLayer(2, 0.0)))->steps, (std::vector<std::int64_t>{1, 151}));
+}
+
+// Trend alone: two layers, for 20 steps.
+HealthRules CascadeOnly() {
+  HealthRules rules;
+  rules.collapse.whole_layer = false;
+  rules.collapse.share_of_heads = 2.0;
+  rules.collapse.cascade_steps = 20;
+  rules.collapse.cascade_fraction = 0.0;
+  return rules;
+}
+
+// Layer 2 is gone from `from` on; layer 1 falls by `slope` a step from 0.6 on, from `from` on.
+std::vector<double> Falling(std::int64_t step, std::int64_t from, double slope) {
+  std::vector<double> fractions = step < from ? kHealthy : WithLayer(2, 0.001);
+  const double share = std::max(0.0, 0.6 - slope * static_cast<double>(std::max<std::int64_t>(0, step - from)));
+  for (std::size_t head = 4; head < 8; ++head) fractions[head] = share;
+  return fractions;
+}
+
+TEST(CascadeRule, CatchesTheNextLayerWhileItFalls) {
+  RunPolicy policy(CascadeOnly(), kShape);
+  std::optional<domain::Verdict> verdict;
+  std::int64_t step = 1;
+  for (; step <= 200 && !verdict.has_value(); ++step) verdict = policy.Observe(1, SampleAt(step, Falling(step, 40, 0.02)));
+  ASSERT_TRUE(verdict.has_value());
+  EXPECT_EQ(verdict->rule, "collapse.cascade");
+  // From step 60 on layer 1 (0.2) reaches 0.05 within the ten steps ahead; before, its line of the last ten steps does not. Twenty later.
+  EXPECT_EQ(verdict->steps, (std::vector<std::int64_t>{58, 78}));
+  EXPECT_EQ(verdict->layers, (std::vector<std::int32_t>{1, 2}));
+  EXPECT_EQ(verdict->limit, 2.0);
+}
+
+TEST(CascadeRule, OneLayerThatIsGoneIsNoCascade) {
+  RunPolicy policy(CascadeOnly(), kShape);
+  for (std::int64_t step = 1; step <= 300; ++step) {
+    EXPECT_FALSE(policy.Observe(1, SampleAt(step, Falling(step, 40, 0.0))).has_value()) << step;
+  }
+}
+
+TEST(CascadeRule, LayersThatFallAndNoneIsGone) {
+  RunPolicy policy(CascadeOnly(), kShape);
+  for (std::int64_t step = 1; step <= 300; ++step) {
+    // Both fall slowly to 0.06 and stay there.
+    const double share = std::max(0.06, 0.6 - 0.002 * static_cast<double>(step));
+    std::vector<double> fractions(12, share);
+    EXPECT_FALSE(policy.Observe(1, SampleAt(step, fractions)).has_value()) << step;
   }
 }
 

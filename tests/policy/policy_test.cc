@@ -65,19 +65,43 @@ TEST(RunPolicy, GivesOneVerdictARunAndPassesOverRepeatedSteps) {
   EXPECT_FALSE(policy.Observe(1, bad).has_value());
 }
 
-TEST(RunPolicy, ARewindTakesAVerdictBackAndTheSuccessorGivesItAgain) {
-  RunPolicy policy(HealthRules{}, kRunShape);
-  EntropySample bad = SampleAt(30, kHealthyHeads, 64);
-  bad.loss = std::nan("");
-  ASSERT_TRUE(policy.Observe(1, bad).has_value());
-  policy.RewindTo(30);
-  bad.step = 31;
-  EXPECT_FALSE(policy.Observe(2, bad).has_value()) << "the verdict at step 30 still stands";
-  policy.RewindTo(20);
-  bad.step = 30;
-  const auto again = policy.Observe(2, bad);
-  ASSERT_TRUE(again.has_value());
-  EXPECT_EQ(again->attempt, 2U);
+TEST(RunPolicy, AnEndGoesBeforeWhatComesLaterInTheOrder) {
+  // At one sample the loss is not finite and a notice is due.
+  HealthRules rules;
+  rules.max_score.sustained_steps = 1;
+  rules.max_score.sustained_fraction = 0.0;
+  RunPolicy policy(rules, kRunShape);
+  EntropySample sample = SampleAt(1, kHealthyHeads, 64);
+  sample.max_abs_score = {1e6F, 1.0F};
+  EXPECT_FALSE(policy.Observe(3, sample).has_value());
+  EXPECT_TRUE(policy.TakeNotices().empty());
+  sample.step = 2;
+  sample.loss = std::nan("");
+  EXPECT_EQ(policy.Observe(3, sample)->rule, "non_finite.loss");
+  const std::vector<Verdict> notices = policy.TakeNotices();
+  ASSERT_EQ(notices.size(), 1U);
+  EXPECT_EQ(notices[0].rule, "max_score");
+  EXPECT_EQ(notices[0].action, domain::RuleAction::kNotify);
+  EXPECT_EQ(notices[0].attempt, 3U);
+  EXPECT_EQ(notices[0].steps, (std::vector<std::int64_t>{1, 2}));
+  EXPECT_TRUE(policy.TakeNotices().empty());
+}
+
+TEST(RunPolicy, ANoticeDoesNotEndTheRunAndComesOnce) {
+  HealthRules rules;
+  rules.collapse.action = domain::RuleAction::kNotify;
+  rules.collapse.min_gap_fraction = 0.0;
+  rules.collapse.min_gap_steps = 2;
+  rules.collapse.cascade_layers = 0;
+  RunPolicy policy(rules, kRunShape);
+  std::vector<Verdict> notices;
+  for (std::int64_t step = 1; step <= 50; ++step) {
+    EXPECT_FALSE(policy.Observe(1, SampleAt(step, {0.6, 0.6, 0.0, 0.0}, 64)).has_value());
+    for (Verdict& notice : policy.TakeNotices()) notices.push_back(std::move(notice));
+  }
+  ASSERT_EQ(notices.size(), 1U);
+  EXPECT_EQ(notices[0].rule, "collapse.whole_layer");
+  EXPECT_EQ(notices[0].step, 3);
 }
 
 // Random streams around the limit, with holes, so that episodes begin and end often.
@@ -99,8 +123,11 @@ std::vector<EntropySample> RandomStream(Rng* rng) {
 
 TEST(RunPolicy, AVerdictIsAFunctionOfTheSamplesInStepOrderAlone) {
   HealthRules rules;
+  rules.collapse.below_fraction_of_bound = 0.05;
   rules.collapse.min_gap_steps = 6;
+  rules.collapse.min_gap_fraction = 0.0;
   rules.collapse.share_of_heads = 0.75;
+  rules.collapse.cascade_layers = 0;
   int fired = 0;
   for (std::uint64_t seed = 0; seed < 400; ++seed) {
     Rng rng(seed, 1);
@@ -108,25 +135,13 @@ TEST(RunPolicy, AVerdictIsAFunctionOfTheSamplesInStepOrderAlone) {
     RunPolicy plain(rules, kRunShape);
     const auto expected = Feed(&plain, 1, samples);
     fired += expected.has_value() ? 1 : 0;
-
-    // The same run with a few restarts: other samples in between are replaced.
-    RunPolicy rewound(rules, kRunShape);
+    // Sent again and again, as after lost acknowledgements.
+    RunPolicy repeated(rules, kRunShape);
     std::optional<Verdict> last;
-    std::size_t next = 0;
-    for (int restart = 0; restart < 4; ++restart) {
-      const std::size_t until = restart == 3 ? samples.size() : next + rng.Below(samples.size() - next + 1);
-      for (; next < until; ++next) {
-        if (auto verdict = rewound.Observe(1, samples[next])) last = verdict;
+    for (std::size_t next = 0; next < samples.size(); ++next) {
+      for (std::size_t back = next - std::min<std::size_t>(next, rng.Below(5)); back <= next; ++back) {
+        if (auto verdict = repeated.Observe(1, samples[back])) last = verdict;
       }
-      if (restart == 3) break;
-      const std::int64_t step = next == 0 ? 0 : samples[next - 1].step;
-      for (std::int64_t other = step + 1; other <= step + 30; ++other) {
-        rewound.Observe(1, SampleAt(other, {rng.Uniform() * 0.1, 0.01, 0.01, rng.Uniform() * 0.1}, 64));
-      }
-      next = rng.Below(next + 1);
-      const std::int64_t resume = next == 0 ? 0 : samples[next - 1].step;
-      rewound.RewindTo(resume);
-      if (last.has_value() && last->step > resume) last.reset();
     }
     EXPECT_EQ(last, expected) << "seed " << seed;
   }

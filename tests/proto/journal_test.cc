@@ -26,11 +26,21 @@ domain::SweepSpec SomeSweep() {
   run.context = 64;
   run.parameters = 99'000;
   run.dataset = {"stdlib", "0123456789abcdef"};
-  run.health.collapse = {false, 0.07, false, 0.2, 3, 40};
-  run.health.non_finite.enabled = false;
+  using domain::RuleAction;
+  run.health.preset = domain::HealthPreset::kEager;
+  run.health.collapse = {false, RuleAction::kPause, 0.07, false, 0.2, 3, 40, 0.11, 4, 0.06, 17, 0.13};
+  run.health.non_finite = {false, RuleAction::kStop};
+  run.health.overload = {false, RuleAction::kStop, 0.8, 0.9, 11, 0.4};
+  run.health.spike = {false, RuleAction::kPause, 6.0, 0.7, 4, 60};
+  run.health.divergence = {false, RuleAction::kRescue, 1.5, 25, 35, 0.2};
+  run.health.plateau = {true, RuleAction::kStopAndKeep, 0.02, 70, 600, 0.3};
+  run.health.max_score = {false, RuleAction::kStop, 1e5, 12, 0.06};
   run.retries = {5, true};
   run.limits = {3600, 60};
   run.early_stopping = {domain::Halving::kSync, domain::RungMetric::kTrainLoss, 40, 4, 7};
+  domain::RunSpec rescue = run;
+  rescue.label += " (rescue)";
+  run.rescue = {rescue};
   domain::SweepSpec sweep;
   sweep.name = "quickstart";
   sweep.owner = "ada";
@@ -43,7 +53,8 @@ domain::SweepSpec SomeSweep() {
 }
 
 domain::Verdict SomeVerdict() {
-  return {2, 150, domain::HaltReason::kCollapse, "collapse.whole_layer", {4, 5}, {100, 150}, {0.04, 0.03}, 0.05, "layer 1"};
+  return {2, 150, domain::HaltReason::kCollapse, "collapse.whole_layer", {4, 5}, {100, 150}, {0.04, 0.03}, 0.05, "layer 1",
+          domain::RuleAction::kRescue, {1, 3}};
 }
 
 const AttemptKey kKey{RunId("r1"), 2};
@@ -74,6 +85,7 @@ std::vector<Fact> OneOfEveryFact() {
   add(domain::WaitReasonChanged{RunId("r1"), true, "needs 9 slots"});
   add(domain::MemberReleased{kKey, WorkerId("w1")});
   add(domain::AttemptReclaimed{kKey});
+  add(domain::RunRescued{RunId("r1"), RunId("r3"), kCheckpoint});
   add(domain::RunAged{RunId("r1"), "waited"});
   add(domain::RunReserved{RunId("r1"), {WorkerId("w1"), WorkerId("w2")}, "preempts"});
   add(domain::WorkerQuarantined{WorkerId("w1"), "launches fail", 88});
@@ -149,6 +161,10 @@ TEST(JournalTest, FieldsOfFactsArriveWhereTheyLeft) {
   EXPECT_EQ(Back(domain::MemberReleased{kKey, WorkerId("w1")}).worker, WorkerId("w1"));
   EXPECT_EQ(Back(domain::MemberReleased{kKey, WorkerId("w1")}).key, kKey);
   EXPECT_EQ(Back(domain::AttemptReclaimed{kKey}).key, kKey);
+  const auto rescued = Back(domain::RunRescued{RunId("r1"), RunId("r3"), kCheckpoint});
+  EXPECT_EQ(rescued.previous, RunId("r1"));
+  EXPECT_EQ(rescued.run, RunId("r3"));
+  EXPECT_EQ(rescued.from, kCheckpoint);
   EXPECT_EQ(Back(domain::VerdictRecorded{RunId("r1"), SomeVerdict()}).verdict, SomeVerdict());
   EXPECT_EQ(Back(domain::AttemptClosed{kKey, kEnd}).end, kEnd);
   for (const auto kind : {domain::StopKind::kHalt, domain::StopKind::kCancel, domain::StopKind::kPause, domain::StopKind::kPreempt,

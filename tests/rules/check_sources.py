@@ -40,7 +40,7 @@ ROOMS = {
     "model": {"model/kernels", "data", "torch"},
     "model/kernels": {"torch", "cuda"},
     "metrics": {"prometheus", "nlohmann"},
-    "reports": {"data", "nlohmann"},
+    "reports": {"data", "policy", "nlohmann"},
     "cli": {"proto", "protobuf", "grpc", "sweep", "data", "reports", "artifacts", "policy", "worker/launcher", "transport", "CLI", "nlohmann"},
 }
 OUTSIDE = [

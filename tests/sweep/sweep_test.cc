@@ -309,6 +309,34 @@ TEST(EarlyStopping, RungsGrowByTheFactorBelowTheLastStep) {
   EXPECT_THAT(RungSteps({}, 100), ElementsAre());
 }
 
+TEST(SweepTest, AHealthPresetLiesUnderTheRest) {
+  const domain::HealthRules eager = Parse("health: {collapse: {share_of_heads: 0.5}, preset: eager}").spec.runs[0].health;
+  EXPECT_EQ(eager.preset, domain::HealthPreset::kEager);
+  EXPECT_EQ(eager.collapse.below_fraction_of_bound, 0.05);
+  EXPECT_EQ(eager.collapse.share_of_heads, 0.5);
+  EXPECT_EQ(Parse("health: cautious").spec.runs[0].health, domain::RulesOf(domain::HealthPreset::kCautious));
+  EXPECT_EQ(Parse("").spec.runs[0].health, domain::RulesOf(domain::HealthPreset::kDefault));
+  EXPECT_THAT(BodyProblems("health: sometimes"), ElementsAre(HasSubstr("must be on, off, a preset or a map of fields; is sometimes")));
+}
+
+TEST(SweepTest, ARescueIsWorkedOutWhenTheSweepIsRead) {
+  const domain::RunSpec run = Parse("health: {divergence: {action: rescue}, rescue: {lr_factor: 0.5, reg: mean, reg_lambda: 0.2}}").spec.runs[0];
+  ASSERT_EQ(run.rescue.size(), 1U);
+  const domain::RunSpec& rescue = run.rescue[0];
+  EXPECT_EQ(rescue.label, run.label + " (rescue)");
+  EXPECT_NE(rescue.cell, run.cell);
+  const auto before = ParseRunConfig(run.config_json);
+  const auto after = ParseRunConfig(rescue.config_json);
+  ASSERT_TRUE(before.ok() && after.ok());
+  EXPECT_DOUBLE_EQ(after->train.lr, 0.5 * before->train.lr);
+  EXPECT_EQ(after->train.steps, before->train.steps);
+  EXPECT_EQ(after->model.reg, domain::Regulariser::kMean);
+  EXPECT_EQ(after->model.reg_lambda, 0.2);
+  EXPECT_EQ(rescue.health.divergence.action, domain::RuleAction::kStopAndKeep) << "not again";
+  EXPECT_TRUE(rescue.rescue.empty());
+  EXPECT_TRUE(Parse("").spec.runs[0].rescue.empty());
+}
+
 TEST(SweepTest, SyntaxErrorsHaveAPlace) {
   EXPECT_THAT(ProblemsOf(""), ElementsAre(HasSubstr("the file is empty")));
   EXPECT_THAT(ProblemsOf("- a\n"), ElementsAre(HasSubstr("a sweep file is a map of sections; this is a list")));

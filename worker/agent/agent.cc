@@ -68,6 +68,7 @@ bool Agent::Drained() const {
 }
 
 void Agent::Restore() {
+  away_since_boot_ms_ = Now();
   worker::Restored restored;
   std::vector<std::string> folders;
   std::error_code error;

@@ -68,6 +68,9 @@ class Agent {
   void Poll(LocalAttempt* local);
   void ReadEvents(LocalAttempt* local);
   void Handle(LocalAttempt* local, const attempt::AttemptEvent& event);
+  // The run's own rules on its own events; what they say counts only while the coordinator is away, and only pauses.
+  void Judge(LocalAttempt* local, domain::EntropySample sample);
+  void PauseIfSick(LocalAttempt* local);
   void Publish(LocalAttempt* local, const attempt::CheckpointWritten& checkpoint);
   void StartPublishing(LocalAttempt* local, const attempt::CheckpointWritten& checkpoint);
   void PublishAgain(LocalAttempt* local);
@@ -109,6 +112,7 @@ class Agent {
   std::unique_ptr<CoordinatorLink> link_;
   std::uint64_t generation_ = 0;  // of the link; what older ones say is ignored
   bool welcomed_ = false;
+  std::int64_t away_since_boot_ms_ = 0;  // while it is not welcomed
   Rng jitter_;
   std::size_t next_address_ = 0;
   std::int64_t back_off_ms_ = 0;

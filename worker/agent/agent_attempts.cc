@@ -19,6 +19,8 @@ using domain::AttemptEnd;
 using domain::AttemptKey;
 using domain::EndCause;
 
+// How long the coordinator must have been away before a gang is paused in its place.
+constexpr std::int64_t kAwayPatienceMs = 30'000;
 constexpr int kPublishTries = 3;
 constexpr auto kPublishPause = std::chrono::seconds(1);
 constexpr std::int64_t kPublishAgainMs = 2'000;
@@ -138,6 +140,7 @@ void Agent::Poll(LocalAttempt* local) {
   // What was read may have ended it.
   local = Find(key);
   if (local == nullptr) return;
+  PauseIfSick(local);
   if (local->phase == Phase::kLive && local->stop) TrySendStop(local);
   SendStreams(local);
   if (local->phase == Phase::kEnded) TellDelivered(local);
@@ -169,11 +172,32 @@ void Agent::Handle(LocalAttempt* local, const attempt::AttemptEvent& event) {
     On(worker::GangUp{local->key});
   } else if (const auto* sample = std::get_if<domain::EntropySample>(&event)) {
     metrics_->Observe(local->key.run.value(), *sample);
+    Judge(local, *sample);
   } else if (const auto* evaluation = std::get_if<domain::Evaluation>(&event)) {
     metrics_->Observe(local->key.run.value(), *evaluation);
   } else if (const auto* checkpoint = std::get_if<attempt::CheckpointWritten>(&event)) {
     Publish(local, *checkpoint);
   }
+}
+
+void Agent::Judge(LocalAttempt* local, domain::EntropySample sample) {
+  if (local->policy == nullptr) return;
+  // As the coordinator's store rounds them, so that both judge the same.
+  const std::int64_t context = local->launch.context();
+  sample.entropy_nats = policy::DequantiseEntropy(policy::QuantiseEntropy(sample.entropy_nats, context), context);
+  const std::optional<domain::Verdict> end = local->policy->Observe(local->key.attempt, sample);
+  if (end) local->sick = end->explanation;
+  for (const domain::Verdict& notice : local->policy->TakeNotices()) {
+    if (local->sick.empty() && notice.action == domain::RuleAction::kPause) local->sick = notice.explanation;
+  }
+  if (!local->sick.empty()) local->policy.reset();
+}
+
+void Agent::PauseIfSick(LocalAttempt* local) {
+  if (local->sick.empty() || local->phase != Phase::kLive || welcomed_ || Now() - away_since_boot_ms_ < kAwayPatienceMs) return;
+  Log(LogLevel::kWarning, "paused while the coordinator is away", {{"attempt", local->key.ToString()}, {"reason", local->sick}});
+  local->stop = worker::SendStop{local->key, domain::StopMode::kCheckpoint, StrCat("the coordinator is away; ", local->sick)};
+  local->sick.clear();
 }
 
 void Agent::Publish(LocalAttempt* local, const attempt::CheckpointWritten& checkpoint) {

@@ -70,6 +70,7 @@ void Agent::Connect() {
 
 void Agent::LoseLink(const std::string& reason) {
   const bool was_welcomed = welcomed_;
+  if (was_welcomed) away_since_boot_ms_ = Now();
   link_.reset();
   welcomed_ = false;
   ++generation_;

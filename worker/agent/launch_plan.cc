@@ -5,6 +5,7 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "proto/convert.h"
+#include "proto/journal.h"
 #include "sweep/run_config_json.h"
 #include "worker/launcher/gang_command.h"
 
@@ -40,6 +41,7 @@ absl::StatusOr<AttemptEnd> ResolveFolders(const v1::Launch& launch, const domain
                                                   store.root(), ": ", Message(resume.status())));
     }
     spec->resume_dir = *resume;
+    spec->allow_inexact_resume = launch.changed_settings();
   }
   if (!config.train.init_from.empty()) {
     const absl::StatusOr<std::string> init = store.Resolve(config.train.init_from);
@@ -104,6 +106,12 @@ absl::StatusOr<domain::LaunchAttempt> LaunchFromWire(const v1::Launch& launch, c
   result.spec.context = launch.context();
   result.spec.steps = launch.steps();
   return result;
+}
+
+std::unique_ptr<policy::RunPolicy> PolicyOf(const v1::Launch& launch) {
+  const absl::StatusOr<domain::HealthRules> rules = journal::DecodeHealthRules(launch.health());
+  if (launch.health().empty() || !rules.ok()) return nullptr;
+  return std::make_unique<policy::RunPolicy>(*rules, policy::RunShape{launch.n_layer(), launch.n_head(), launch.context(), launch.steps()});
 }
 
 metrics::RunLabels LabelsOf(const v1::Launch& launch) {

@@ -1,6 +1,7 @@
 // A coordinator's Launch -> what this machine does about it.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <variant>
 
@@ -9,6 +10,7 @@
 #include "domain/fleet.h"
 #include "entrain/v1/fleet_service.pb.h"
 #include "metrics/worker_metrics.h"
+#include "policy/policy.h"
 #include "worker/attempt/attempt_folder.h"
 
 namespace entrain::agent {
@@ -22,5 +24,8 @@ std::variant<attempt::AttemptSpec, domain::AttemptEnd> PlanLaunch(const v1::Laun
 absl::StatusOr<domain::LaunchAttempt> LaunchFromWire(const v1::Launch& launch, const WorkerId& self);
 
 metrics::RunLabels LabelsOf(const v1::Launch& launch);
+
+// The run's health rules, for while the coordinator is away; null without any.
+std::unique_ptr<policy::RunPolicy> PolicyOf(const v1::Launch& launch);
 
 }  // namespace entrain::agent

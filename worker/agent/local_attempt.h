@@ -2,14 +2,17 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "domain/fleet.h"
+#include "policy/policy.h"
 #include "worker/agent/attempt_journal.h"
 #include "worker/agent/event_tail.h"
+#include "worker/agent/launch_plan.h"
 #include "worker/agent/log_tail.h"
 #include "worker/core/worker_core.h"
 
@@ -31,7 +34,8 @@ struct LocalAttempt {
         journal(path),
         delivery(journal.ReadDelivery()),
         events(folder, launch, delivery),
-        log(folder.Path("log.txt"), launch.key(), delivery.log_offset) {}
+        log(folder.Path("log.txt"), launch.key(), delivery.log_offset),
+        policy(PolicyOf(launch)) {}
 
   domain::AttemptKey key;
   v1::Launch launch;
@@ -47,6 +51,9 @@ struct LocalAttempt {
   bool fenced = false;           // nothing more is sent
   std::string damage;            // the event stream ended in this
   std::string kill_reason;
+  // Judges its own events, for as long as the coordinator is away; null without rules, or once they have said what they say.
+  std::unique_ptr<policy::RunPolicy> policy;
+  std::string sick;  // why the rules would end or pause it; empty: well
   std::optional<worker::SendStop> stop;  // asked for and not yet in the trainer's socket
   std::set<std::int64_t> published;      // steps
   int publishing = 0;                    // those that wait are counted

@@ -49,8 +49,12 @@ absl::Status CopyInto(const data::TensorView& view, const std::string& name, con
   return absl::OkStatus();
 }
 
-absl::Status RestoreAll(const data::SafetensorsFile& file, const AdamW::NamedTensors& tensors) {
+absl::Status RestoreAll(const data::SafetensorsFile& file, bool may_be_missing, const AdamW::NamedTensors& tensors) {
   for (const auto& [name, tensor] : tensors) {
+    if (may_be_missing && !file.tensors().contains(name)) {
+      Log(LogLevel::kInfo, "not in the checkpoint", {{"tensor", name}});
+      continue;
+    }
     ENTRAIN_ASSIGN_OR_RETURN(const data::TensorView view, file.Get(name));
     ENTRAIN_RETURN_IF_ERROR(CopyInto(view, name, tensor));
   }
@@ -142,11 +146,11 @@ std::map<std::string, data::TensorView> Snapshot::Views(const std::map<std::stri
   return views;
 }
 
-absl::Status Restore(const OpenedCheckpoint& checkpoint, model::Gpt* model, AdamW* optimizer) {
+absl::Status Restore(const OpenedCheckpoint& checkpoint, bool changed_settings, model::Gpt* model, AdamW* optimizer) {
   const torch::NoGradGuard no_grad;
-  ENTRAIN_RETURN_IF_ERROR(RestoreAll(checkpoint.model, model->NamedParameters()));
-  ENTRAIN_RETURN_IF_ERROR(RestoreAll(checkpoint.model, model->NamedState()));
-  ENTRAIN_RETURN_IF_ERROR(RestoreAll(checkpoint.optimizer, optimizer->NamedState()));
+  ENTRAIN_RETURN_IF_ERROR(RestoreAll(checkpoint.model, changed_settings, model->NamedParameters()));
+  ENTRAIN_RETURN_IF_ERROR(RestoreAll(checkpoint.model, changed_settings, model->NamedState()));
+  ENTRAIN_RETURN_IF_ERROR(RestoreAll(checkpoint.optimizer, changed_settings, optimizer->NamedState()));
   optimizer->set_step(checkpoint.state.step);
   return absl::OkStatus();
 }

@@ -32,8 +32,9 @@ class Snapshot {
   std::map<std::string, torch::Tensor> optimizer_;
 };
 
-// Puts a checkpoint's tensors back. INVALID_ARGUMENT names the first tensor that is missing or has another shape.
-absl::Status Restore(const OpenedCheckpoint& checkpoint, model::Gpt* model, AdamW* optimizer);
+// Puts a checkpoint's tensors back. INVALID_ARGUMENT names the first tensor that is missing or has another shape. With `changed_settings` what the
+// other model did not have (thresholds of a regulariser) keeps its initialisation, and moments of zero.
+absl::Status Restore(const OpenedCheckpoint& checkpoint, bool changed_settings, model::Gpt* model, AdamW* optimizer);
 
 // Starts from a Hugging Face GPT-2 folder (config.json; model.safetensors in float32, float16 or bfloat16), or one of ours. What GPT-2 does
 // not have keeps its own initialisation; a longer position table is cut to n_positions; norms and activations may differ. INVALID_ARGUMENT

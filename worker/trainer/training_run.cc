@@ -102,11 +102,12 @@ absl::Status TrainingRun::LoadStart() {
     return absl::OkStatus();
   }
   ENTRAIN_ASSIGN_OR_RETURN(const OpenedCheckpoint checkpoint, OpenCheckpoint(spec.resume_dir));
-  if (absl::Status exact = CheckExactResume(checkpoint.state, CurrentState()); !exact.ok()) {
+  const absl::Status exact = CheckExactResume(checkpoint.state, CurrentState());
+  if (!exact.ok()) {
     if (!spec.allow_inexact_resume) return exact;
     Log(LogLevel::kWarning, "inexact resume", {{"why", std::string(exact.message())}});
   }
-  ENTRAIN_RETURN_IF_ERROR(Restore(checkpoint, &training_.model(), &training_.optimizer()));
+  ENTRAIN_RETURN_IF_ERROR(Restore(checkpoint, !exact.ok(), &training_.model(), &training_.optimizer()));
   training_.ParametersChanged();
   step_ = checkpoint.state.step;
   tokens_ = checkpoint.state.tokens;

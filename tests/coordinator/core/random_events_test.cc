@@ -156,6 +156,10 @@ class RandomEvents {
     verdict.step = static_cast<std::int64_t>(rng_.Below(100));
     verdict.reason = domain::HaltReason::kCollapse;
     verdict.explanation = "random verdict";
+    const domain::RuleAction actions[] = {domain::RuleAction::kStopAndKeep, domain::RuleAction::kStop, domain::RuleAction::kNotify,
+                                          domain::RuleAction::kPause, domain::RuleAction::kRescue};
+    verdict.action = actions[rng_.Below(5)];
+    verdict.rule = rng_.Below(2) == 0 ? "collapse.whole_layer" : "divergence";
     Note(world_.Do(domain::VerdictReached{key.run, verdict}));
   }
 

@@ -187,6 +187,10 @@ class Scenario {
     verdict.step = step;
     verdict.reason = *domain::ParseHaltReason(line.Word(3).empty() ? "collapse" : line.Word(3));
     verdict.explanation = StrCat("fired at step ", step);
+    verdict.rule = line.Option("rule", "collapse.whole_layer");
+    verdict.action = *domain::ParseRuleAction(line.Option("action", "stop_and_keep"));
+    verdict.steps = {line.Number("since", step), step};
+    verdict.values = {0.0, 0.0};
     effects_ = world_.Do(domain::VerdictReached{key.run, verdict});
   }
 

@@ -124,6 +124,10 @@ domain::RunSpec MakeRunSpec(const std::string& label, std::int64_t machines, std
   spec.resources.ranks_per_machine = ranks;
   spec.steps = steps;
   spec.retries.max_failures = max_failures;
+  domain::RunSpec rescue = spec;
+  rescue.cell = CellId(StrCat("cell-", label, "r"));
+  rescue.label = StrCat(label, " (rescue)");
+  spec.rescue.push_back(std::move(rescue));
   return spec;
 }
 
