@@ -20,7 +20,8 @@ constexpr std::string_view kHaltReasons[] = {"collapse", "overload", "divergence
 constexpr std::string_view kEventKinds[] = {"submit_sweep",    "act_on_run",       "retry_run",
                                             "worker_joined",   "worker_heartbeat", "worker_disconnected",
                                             "attempt_started", "attempt_ended",    "checkpoint_published",
-                                            "verdict_reached", "run_judged",       "tick"};
+                                            "verdict_reached", "run_judged",       "rung_reached",
+                                            "run_progressed",  "act_on_worker",    "tick"};
 constexpr std::string_view kLayerStats[] = {"min", "p25", "median", "p75", "max", "mean"};
 constexpr std::string_view kQuarters[] = {"1", "2", "3", "4"};
 
