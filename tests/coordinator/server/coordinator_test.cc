@@ -119,8 +119,8 @@ TEST_F(CoordinatorTest, ACollapsingRunIsStoppedAndHalted) {
   ASSERT_TRUE(person_->AwaitState(sweep, "halted"));
   const v1::RunDetail run = person_->GetRun(launch->key().run_id());
   EXPECT_EQ(run.summary().halt_reason(), "collapse");
-  EXPECT_EQ(run.summary().result_step(), 51);
-  EXPECT_EQ(run.verdict().step(), 51);
+  EXPECT_EQ(run.summary().result_step(), 17);
+  EXPECT_EQ(run.verdict().step(), 17);
   EXPECT_FALSE(run.verdict().explanation().empty());
 }
 
@@ -133,19 +133,19 @@ TEST_F(CoordinatorTest, EverythingSurvivesARestart) {
     ASSERT_TRUE(launch.has_value());
     ASSERT_TRUE(worker->ReportStarted(launch->key()));
     v1::SampleAck ack;
-    ASSERT_TRUE(worker->SendSamples(launch->key(), 1, 40, kLayers, kHeads, 0.001F, &ack).ok());
+    ASSERT_TRUE(worker->SendSamples(launch->key(), 1, 12, kLayers, kHeads, 0.001F, &ack).ok());
     ASSERT_TRUE(worker->SendLog(launch->key(), {"hello", "world"}, 12).ok());
   }
   Restart();
   EXPECT_EQ(person_->GetSweep("last").summary().id(), sweep);
   EXPECT_TRUE(person_->AwaitState(sweep, "running"));
-  EXPECT_TRUE(Eventually([&] { return person_->GetSweep(sweep).runs(0).step() == 40; }));
+  EXPECT_TRUE(Eventually([&] { return person_->GetSweep(sweep).runs(0).step() == 12; }));
   // The verdict rests on samples from before and after the restart.
   const auto worker = Worker(2, {{RunId(launch->key().run_id()), launch->key().attempt()}});
   v1::SampleAck ack;
-  ASSERT_TRUE(worker->SendSamples(launch->key(), 30, 60, kLayers, kHeads, 0.001F, &ack).ok());
+  ASSERT_TRUE(worker->SendSamples(launch->key(), 9, 60, kLayers, kHeads, 0.001F, &ack).ok());
   ASSERT_TRUE(worker->Await([](const auto& m) { return m.has_stop(); }).has_value());
-  EXPECT_EQ(person_->GetRun(launch->key().run_id()).verdict().step(), 51);
+  EXPECT_EQ(person_->GetRun(launch->key().run_id()).verdict().step(), 17);
 }
 
 TEST_F(CoordinatorTest, SamplesOfAReplacedAttemptAreFenced) {
