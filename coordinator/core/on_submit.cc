@@ -91,6 +91,11 @@ void On(Decider* d, const domain::RetryRun& event) {
     return;
   }
   const RunId next = domain::MakeRunId(run->sweep, run->spec->cell, run->generation + 1);
+  // The run that a rescue stems from was retried and rescued again: that rescue is the next generation.
+  if (d->state().FindRun(next) != nullptr) {
+    d->Answer(event.request, absl::AlreadyExistsError(StrCat("run ", run->id.value(), " was followed already, by ", next.value())), next.value());
+    return;
+  }
   d->Emit(domain::RunRetried{event.run, next, event.by});
   d->Answer(event.request, absl::OkStatus(), next.value());
   d->AskForPlacement();
