@@ -55,7 +55,9 @@ TEST(FullDisk, ARunSaysWhyItFailedAndGoesOnOnceThereIsRoom) {
   cluster.AwaitRun(sweep, [&](const v1::RunSummary& run) { return run.failures() > 0; });
   const auto detail = cluster.GetRun(started.id());
   const bool says_why = std::any_of(detail.attempts().begin(), detail.attempts().end(), [&](const v1::AttemptInfo& attempt) {
-    return attempt.cause() == "storage" && attempt.message().find("No space left on device") != std::string::npos &&
+    return attempt.cause() == "storage" &&
+           (attempt.message().find("No space left on device") != std::string::npos ||
+            attempt.message().find("bytes, the file system of") != std::string::npos) &&
            attempt.message().find(cluster.root() + "/w1/") != std::string::npos;
   });
   EXPECT_TRUE(says_why) << detail.DebugString();
