@@ -1,34 +1,17 @@
 #include "domain/health_rules.h"
 
 #include <array>
-#include <utility>
+
+#include "domain/enum_names.h"
 
 namespace entrain::domain {
 namespace {
 
-constexpr std::array kActionNames = {
-    std::pair{RuleAction::kStopAndKeep, std::string_view("stop_and_keep")}, std::pair{RuleAction::kStop, std::string_view("stop")},
-    std::pair{RuleAction::kNotify, std::string_view("notify")}, std::pair{RuleAction::kPause, std::string_view("pause")},
-    std::pair{RuleAction::kRescue, std::string_view("rescue")}};
-constexpr std::array kPresetNames = {std::pair{HealthPreset::kDefault, std::string_view("default")},
-                                     std::pair{HealthPreset::kCautious, std::string_view("cautious")},
-                                     std::pair{HealthPreset::kEager, std::string_view("eager")}};
-
-template <typename Table, typename Enum>
-std::string_view NameIn(const Table& table, Enum value) {
-  for (const auto& [known, text] : table) {
-    if (known == value) return text;
-  }
-  return "";
-}
-
-template <typename Enum, typename Table>
-std::optional<Enum> ValueIn(const Table& table, std::string_view text) {
-  for (const auto& [value, known] : table) {
-    if (known == text) return value;
-  }
-  return std::nullopt;
-}
+constexpr std::array kActions = {Name{RuleAction::kStopAndKeep, "stop_and_keep"}, Name{RuleAction::kStop, "stop"},
+                                 Name{RuleAction::kNotify, "notify"}, Name{RuleAction::kPause, "pause"},
+                                 Name{RuleAction::kRescue, "rescue"}};
+constexpr std::array kPresets = {Name{HealthPreset::kDefault, "default"}, Name{HealthPreset::kCautious, "cautious"},
+                                 Name{HealthPreset::kEager, "eager"}};
 
 HealthRules Cautious() {
   HealthRules rules;
@@ -57,10 +40,10 @@ HealthRules Eager() {
 
 }  // namespace
 
-std::string_view ToString(RuleAction action) { return NameIn(kActionNames, action); }
-std::optional<RuleAction> ParseRuleAction(std::string_view text) { return ValueIn<RuleAction>(kActionNames, text); }
-std::string_view ToString(HealthPreset preset) { return NameIn(kPresetNames, preset); }
-std::optional<HealthPreset> ParseHealthPreset(std::string_view text) { return ValueIn<HealthPreset>(kPresetNames, text); }
+std::string_view ToString(RuleAction action) { return TextOf(kActions, action); }
+std::optional<RuleAction> ParseRuleAction(std::string_view text) { return ValueOf<RuleAction>(kActions, text); }
+std::string_view ToString(HealthPreset preset) { return TextOf(kPresets, preset); }
+std::optional<HealthPreset> ParseHealthPreset(std::string_view text) { return ValueOf<HealthPreset>(kPresets, text); }
 
 HealthRules RulesOf(HealthPreset preset) {
   HealthRules rules = preset == HealthPreset::kCautious ? Cautious() : preset == HealthPreset::kEager ? Eager() : HealthRules();

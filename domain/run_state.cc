@@ -1,21 +1,14 @@
 #include "domain/run_state.h"
 
 #include <array>
-#include <utility>
 
-#include "base/check.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "domain/enum_names.h"
 #include "domain/run_config.h"
 
 namespace entrain::domain {
 namespace {
-
-template <typename Enum>
-struct Name {
-  Enum value;
-  std::string_view text;
-};
 
 constexpr std::array kRunStates = {
     Name{RunState::kQueued, "queued"},       Name{RunState::kStarting, "starting"}, Name{RunState::kRunning, "running"},
@@ -40,22 +33,6 @@ constexpr std::array kFailureClasses = {
     Name{FailureClass::kCrash, "crash"},
     Name{FailureClass::kDevice, "device"},       Name{FailureClass::kStalled, "stalled"},
     Name{FailureClass::kTimeLimit, "time_limit"}};
-
-template <typename Table, typename Enum>
-std::string_view TextOf(const Table& table, Enum value) {
-  for (const auto& name : table) {
-    if (name.value == value) return name.text;
-  }
-  CheckFailed(__FILE__, __LINE__, "enumerator without a name", std::to_string(static_cast<int>(value)));
-}
-
-template <typename Enum, typename Table>
-std::optional<Enum> ValueOf(const Table& table, std::string_view text) {
-  for (const auto& name : table) {
-    if (name.text == text) return name.value;
-  }
-  return std::nullopt;
-}
 
 absl::Status RequirePositive(std::int64_t value, std::string_view field) {
   if (value > 0) return absl::OkStatus();
