@@ -67,11 +67,12 @@ ForwardOutput ExplicitStep::Forward(const Tensor& tokens_BT, const Tensor& label
   const torch::NoGradGuard no_grad;
   kernels_ = &kernels::StepKernelsFor(model.token_table_VC);
   mode_ = model.ModeOf(options);
-  backward_ = *options.backward;
+  differentiates_ = options.backward.has_value();
+  backward_ = options.backward.value_or(BackwardOptions());
   batch_ = tokens_BT.size(0);
   tokens_ = tokens_BT.size(1);
-  passes_.resize(model.layers.size());
-  PrepareGradients();
+  passes_.resize(differentiates_ ? model.layers.size() : 1);
+  if (differentiates_) PrepareGradients();
   const auto table_options = model.token_table_VC.options();
   const std::int64_t layers = static_cast<std::int64_t>(model.layers.size());
   Sized(&entropy_LBHT_, {layers, batch_, model.config.n_head, tokens_}, table_options);
@@ -89,8 +90,8 @@ ForwardOutput ExplicitStep::Forward(const Tensor& tokens_BT, const Tensor& label
   ForwardOutput output;
   output.ce = Head(labels_BT.reshape({-1}).contiguous());
   {
-    const torch::AutoGradMode with_graph(true);
-    entropy_leaf_LBHT_ = entropy_LBHT_.detach().set_requires_grad(model.EntropyNeedsGradient());
+    const torch::AutoGradMode with_graph(differentiates_);
+    entropy_leaf_LBHT_ = entropy_LBHT_.detach().set_requires_grad(differentiates_ && model.EntropyNeedsGradient());
     model.Measure({entropy_leaf_LBHT_, {}, max_abs_score_LBH_}, tokens_, options, &output);
   }
   reg_ = output.reg;
@@ -134,7 +135,7 @@ void ExplicitStep::BackwardRegulariser() {
 
 ExplicitStep::Stream ExplicitStep::ForwardLayer(std::int64_t index, const Stream& in) {
   Layer& layer = model_->layers[static_cast<std::size_t>(index)];
-  LayerPass& pass = passes_[static_cast<std::size_t>(index)];
+  LayerPass& pass = PassOf(index);
   ForwardNorm(in, layer.norm_1, &pass.norm_1);
   ForwardAttention(index, layer, &pass);
   pass.out_weight = layer.attention_out.WeightWithoutGraph(mode_);
@@ -236,7 +237,7 @@ void ExplicitStep::ForwardAttention(std::int64_t index, Layer& layer, LayerPass*
   const bool narrow = pass->qkv_NQ.is_cuda() && kernels::FindAttentionBackend("", inputs) != nullptr;
   if (!narrow) inputs = inputs_of(pass->qkv_NQ.to(model_->dtype));
   {
-    const torch::AutoGradMode with_graph(true);
+    const torch::AutoGradMode with_graph(differentiates_);
     pass->query_scale_HT = model_->QueryScale(layer, tokens_);
   }
   if (pass->query_scale_HT.defined()) {
@@ -305,6 +306,9 @@ kernels::BiasActivation ExplicitStep::Activation(const Layer& layer, const Layer
   call.bias_F = layer.ffn_in.BiasWithoutGraph();
   if (call.kind == ActivationKind::kLeakyRelu) call.slope = Detached(SlopeOf(layer));
   call.y_NF = pass.active_NF;
+  const bool smooth = call.kind == ActivationKind::kGeluErf || call.kind == ActivationKind::kGeluTanh;
+  const bool keeps = smooth && differentiates_ && kernels_->keeps_derivative && mode_.arithmetic == torch::kFloat32;
+  if (keeps) call.derivative_NF = pass.hidden_NF;
   return call;
 }
 
@@ -368,7 +372,7 @@ Tensor ExplicitStep::BackwardFeedForward(Layer& layer, LayerPass* pass) {
 void ExplicitStep::BackwardActivation(Layer& layer, LayerPass* pass, const Tensor& d_active_NF) {
   const kernels::BiasActivation forward = Activation(layer, *pass);
   kernels::BiasActivationGradient call{forward.kind, forward.x_NF, forward.bias_F, forward.slope, d_active_NF, d_active_NF,
-                                       layer.ffn_in.BiasGradient(), {}, backward_.accumulate};
+                                       layer.ffn_in.BiasGradient(), {}, backward_.accumulate, forward.derivative_NF};
   const bool learns_slope = call.kind == ActivationKind::kLeakyRelu && layer.config.leaky_mode != domain::LeakyMode::kFixed;
   const bool shared = learns_slope && layer.config.leaky_mode == domain::LeakyMode::kGlobal;
   Tensor d_slope;
@@ -394,7 +398,7 @@ Tensor ExplicitStep::Head(const Tensor& labels_N) {
   const std::int64_t blocks = (rows + fitting - 1) / fitting, block = (rows + blocks - 1) / blocks;
   Sized(&logits_, {block, columns}, final_NC.options());
   Sized(&loss_N_, {rows}, statistics);
-  Sized(&d_final_NC_, final_NC.sizes(), final_NC.options());
+  if (differentiates_) Sized(&d_final_NC_, final_NC.sizes(), final_NC.options());
   const Tensor row_share = labels_N.ge(0).sum().to(statistics.dtype()).reciprocal();
   const Tensor row_weight = backward_.loss_scale == 1.0 ? row_share : row_share * backward_.loss_scale;
   for (std::int64_t begin = 0; begin < rows; begin += block) {
@@ -402,7 +406,9 @@ Tensor ExplicitStep::Head(const Tensor& labels_N) {
     const Tensor logits = logits_.narrow(0, 0, count), counted = logits.narrow(1, 0, vocabulary);
     const Tensor final_block = final_NC.narrow(0, begin, count);
     Product(counted, final_block, table_VC.t());
-    kernels_->cross_entropy({logits, labels_N.narrow(0, begin, count), vocabulary, loss_N_.narrow(0, begin, count), true, row_weight});
+    kernels_->cross_entropy(
+        {logits, labels_N.narrow(0, begin, count), vocabulary, loss_N_.narrow(0, begin, count), differentiates_, row_weight});
+    if (!differentiates_) continue;
     Product(d_final_NC_.narrow(0, begin, count), counted, table_VC);
     ProductInto(model_->token_table_VC.grad(), counted.t(), final_block, backward_.accumulate || begin > 0);
   }

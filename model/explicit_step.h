@@ -1,4 +1,4 @@
-// The forward and backward pass of a training step, written out. Autograd is left to the few small functions whose gradients are rules of
+// The forward and backward pass of a training step, or the forward pass of an evaluation, written out. Autograd is left to the few small functions whose gradients are rules of
 // their own (reparametrised weights, temperatures, the regulariser); everything else writes into tensors that live as long as the module: no
 // temporaries, no gradient that is first zeroed and then added to, nothing that depends on the host between the passes.
 //
@@ -28,6 +28,7 @@ class ExplicitStep {
   // Not the forms of the regulariser that are defined by the T x T weights, and no result that only autograd's pass keeps.
   static bool Supports(const domain::ModelConfig& config, const ForwardOptions& options);
 
+  // Without options.backward nothing is kept for gradients: layers take turns with one set of buffers.
   ForwardOutput Forward(const torch::Tensor& tokens_BT, const torch::Tensor& labels_BT, const ForwardOptions& options);
   void Backward();
 
@@ -53,6 +54,7 @@ class ExplicitStep {
     torch::Tensor hidden_NF, active_NF, ffn_delta_NC, scaled_sum_NC;
   };
 
+  LayerPass& PassOf(std::int64_t index) { return passes_[differentiates_ ? static_cast<std::size_t>(index) : 0]; }
   Stream ForwardLayer(std::int64_t index, const Stream& in);
   void BackwardLayer(std::int64_t index);
   void ForwardNorm(const Stream& in, const LayerNorm& norm, NormPass* pass);
@@ -79,6 +81,7 @@ class ExplicitStep {
   Gpt::Impl* model_;
   const kernels::StepKernels* kernels_ = nullptr;
   LinearMode mode_;
+  bool differentiates_ = true;  // Backward() follows
   BackwardOptions backward_;
   bool measures_entropy_ = true;
   bool slope_is_started_ = false;  // the shared slope's gradient holds a layer's share

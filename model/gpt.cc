@@ -35,7 +35,7 @@ bool IsTarget(const LayerConfig& layer, LinearName name) {
 }  // namespace
 
 Gpt::Impl::Impl(const ModelConfig& model_config, std::uint64_t model_seed, torch::Dtype model_dtype)
-    : config(model_config), seed(model_seed), dtype(model_dtype), explicit_step(this) {
+    : config(model_config), seed(model_seed), dtype(model_dtype), explicit_step(this), evaluation_step(this) {
   const auto table = [&](const std::string& name, std::int64_t rows) {
     Tensor values = SeededNormal({rows, config.n_embd}, config.init_std, seed, name, dtype).set_requires_grad(true);
     parameters.emplace_back(name, values);
@@ -252,12 +252,18 @@ Gpt::~Gpt() = default;
 
 ForwardOutput Gpt::Forward(const Tensor& tokens_BT, const Tensor& labels_BT, const ForwardOptions& options) {
   Impl& model = *impl_;
-  model.backward = options.backward;
-  model.explicit_is_pending = options.backward && labels_BT.defined() && ExplicitStep::Supports(model.config, options);
+  const bool is_written_out = labels_BT.defined() && ExplicitStep::Supports(model.config, options);
+  // An evaluation may come between a training step's passes.
+  const bool evaluates = !options.backward && !at::GradMode::is_enabled();
+  if (!evaluates) {
+    model.backward = options.backward;
+    model.explicit_is_pending = options.backward && is_written_out;
+  }
   const std::int64_t batch = tokens_BT.size(0), context = tokens_BT.size(1);
   TORCH_CHECK(context <= model.config.n_positions, "a sequence of ", context, " tokens, but n_positions is ",
               model.config.n_positions);
-  if (model.explicit_is_pending) return model.explicit_step.Forward(tokens_BT, labels_BT, options);
+  if (is_written_out && options.backward) return model.explicit_step.Forward(tokens_BT, labels_BT, options);
+  if (is_written_out && evaluates) return model.evaluation_step.Forward(tokens_BT, labels_BT, options);
   Tensor x = (at::embedding(model.token_table_VC, tokens_BT) + model.position_table_PC.narrow(0, 0, context))
                  .view({batch * context, model.config.n_embd});
   EntropyTrace trace;

@@ -70,6 +70,7 @@ class Gpt : public torch::nn::Module {
   ~Gpt() override;
 
   // tokens and labels: int64 [B,T] on the model's device; labels already shifted, -100 is not counted. Labels may be undefined: then total, ce are.
+  // Without gradients (torch::NoGradGuard) and with labels the logits of all rows are never held, where the architecture allows.
   ForwardOutput Forward(const torch::Tensor& tokens_BT, const torch::Tensor& labels_BT, const ForwardOptions& options);
 
   // The gradients of the last Forward(), which was given options.backward, in every parameter's .grad. A parameter's post-accumulation hook

@@ -83,6 +83,7 @@ struct Gpt::Impl {
   NamedTensors parameters;
   NamedTensors state;
   ExplicitStep explicit_step;
+  ExplicitStep evaluation_step;  // with buffers of its own: a captured training step relies on the addresses of the other's
   std::optional<BackwardOptions> backward;  // of the last Forward()
   bool explicit_is_pending = false;
 };

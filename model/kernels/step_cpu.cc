@@ -148,26 +148,30 @@ float SlopeOf(const Tensor& slope) { return slope.defined() ? slope.item<float>(
 
 void BiasActivationCpu(const BiasActivation& call) {
   RECORD_FUNCTION("entrain::bias_activation", {});
-  if (!AllFloat({call.x_NF, call.bias_F, call.y_NF})) return ReferenceStepKernels().bias_activation(call);
+  if (!AllFloat({call.x_NF, call.bias_F, call.y_NF, call.derivative_NF})) return ReferenceStepKernels().bias_activation(call);
   const std::int64_t width = call.x_NF.size(1);
-  const CpuBiasActivation rows{static_cast<int>(call.kind), width,           Data(call.x_NF),
-                               Data(call.bias_F),           SlopeOf(call.slope), Data(call.y_NF)};
+  const CpuBiasActivation rows{static_cast<int>(call.kind), width,           Data(call.x_NF),           Data(call.bias_F),
+                               SlopeOf(call.slope),         Data(call.y_NF), Data(call.derivative_NF)};
   ForParts(call.x_NF.size(0), width,
            [&](std::int64_t, std::int64_t begin, std::int64_t end) { Chosen()->bias_activation(rows, begin, end); });
 }
 
 void BiasActivationGradientCpu(const BiasActivationGradient& call) {
   RECORD_FUNCTION("entrain::bias_activation_gradient", {});
-  if (!AllFloat({call.x_NF, call.bias_F, call.d_y_NF, call.d_x_NF})) return ReferenceStepKernels().bias_activation_gradient(call);
-  const std::int64_t width = call.x_NF.size(1);
-  const CpuBiasActivationGradient rows{static_cast<int>(call.kind), width,             Data(call.x_NF), Data(call.bias_F),
-                                       SlopeOf(call.slope),         Data(call.d_y_NF), Data(call.d_x_NF)};
+  if (!AllFloat({call.x_NF, call.bias_F, call.d_y_NF, call.d_x_NF, call.derivative_NF})) {
+    return ReferenceStepKernels().bias_activation_gradient(call);
+  }
+  const std::int64_t count = call.d_y_NF.size(0), width = call.d_y_NF.size(1);
+  const CpuBiasActivationGradient rows{static_cast<int>(call.kind), width,
+                                       Data(call.x_NF),             Data(call.bias_F),
+                                       SlopeOf(call.slope),         Data(call.d_y_NF),
+                                       Data(call.d_x_NF),           Data(call.derivative_NF)};
   PartialSums sums(width + 1);
-  const std::int64_t parts = ForParts(call.x_NF.size(0), width, [&](std::int64_t part, std::int64_t begin, std::int64_t end) {
+  const std::int64_t parts = ForParts(count, width, [&](std::int64_t part, std::int64_t begin, std::int64_t end) {
     Chosen()->bias_activation_gradient(rows, begin, end, sums.Of(part));
   });
   sums.Write(parts, 0, call.d_bias_F, call.accumulate);
-  sums.Write(parts, width, call.d_slope, call.accumulate);
+  if (!call.derivative_NF.defined()) sums.Write(parts, width, call.d_slope, call.accumulate);
 }
 
 void ColumnSumCpu(const ColumnSum& call) {
@@ -284,6 +288,7 @@ bool SupportsFloatOnCpu(const Tensor& parameter) {
 const StepKernels& CpuStepKernels() {
   static const StepKernels kernels{"cpu",
                                    SupportsFloatOnCpu,
+                                   true,
                                    CrossEntropyCpu,
                                    ResidualNormCpu,
                                    ResidualNormGradientCpu,

@@ -46,6 +46,7 @@ struct CpuBiasActivation {
   const float* bias;  // may be null
   float slope;
   float* y;
+  float* derivative;  // may be null
 };
 
 struct CpuBiasActivationGradient {
@@ -56,6 +57,7 @@ struct CpuBiasActivationGradient {
   float slope;
   const float* d_y;
   float* d_x;
+  const float* derivative;  // may be null; otherwise x and bias are
 };
 
 struct CpuAdamW {

@@ -99,29 +99,24 @@ inline Vector Sigmoid(Vector z) {
 // The tanh form is x Sigmoid(2 u), u = sqrt(2/pi) (x + 0.044715 x^3).
 constexpr float kTwiceRoot = 1.5957691f, kCubic = 0.044715f, kBellHeight = 0.39894228f;
 
-// Activations: the value, and the derivative with the value's slope term where a slope is learnt. The numbers are ActivationKind's.
+// An activation's value and derivative at x. The numbers are ActivationKind's.
+struct Activated {
+  Vector value, derivative;
+};
 template <int kKind>
-inline Vector Value(Vector x, float slope) {
-  if constexpr (kKind == 1) return x > 0.0f ? x : (x == x ? Vector{} : x);
-  if constexpr (kKind == 2) return x > 0.0f ? x : slope * x;
-  if constexpr (kKind == 3) return x * Normal(x).below;
-  if constexpr (kKind == 4) return x * Sigmoid(kTwiceRoot * x * (1.0f + kCubic * x * x));
-  return x;
-}
-template <int kKind>
-inline Vector Derivative(Vector x, float slope) {
-  if constexpr (kKind == 1) return x > 0.0f ? Spread(1.0f) : Vector{};
-  if constexpr (kKind == 2) return x > 0.0f ? Spread(1.0f) : Spread(slope);
+inline Activated Activate(Vector x, float slope) {
+  if constexpr (kKind == 1) return {x > 0.0f ? x : (x == x ? Vector{} : x), x > 0.0f ? Spread(1.0f) : Vector{}};
+  if constexpr (kKind == 2) return {x > 0.0f ? x : slope * x, x > 0.0f ? Spread(1.0f) : Spread(slope)};
   if constexpr (kKind == 3) {
     const Normal normal(x);
-    return normal.below + x * kBellHeight * normal.bell;
+    return {x * normal.below, normal.below + x * kBellHeight * normal.bell};
   }
   if constexpr (kKind == 4) {
     const Vector squared = x * x;
     const Vector s = Sigmoid(kTwiceRoot * x * (1.0f + kCubic * squared));
-    return s + x * s * (1.0f - s) * kTwiceRoot * (1.0f + 3.0f * kCubic * squared);
+    return {x * s, s + x * s * (1.0f - s) * kTwiceRoot * (1.0f + 3.0f * kCubic * squared)};
   }
-  return Spread(1.0f);
+  return {x, Spread(1.0f)};
 }
 
 void CrossEntropyRow(const CpuCrossEntropy& call, std::int64_t n) {
@@ -250,7 +245,9 @@ void BiasActivationRows(const CpuBiasActivation& call, std::int64_t begin, std::
     ForVectors(call.width, [&](std::int64_t c, std::int64_t count) {
       Vector x = LoadAt(call.x + row + c, count);
       if (call.bias != nullptr) x += LoadAt(call.bias + c, count);
-      StoreAt(call.y + row + c, Value<kKind>(x, call.slope), count);
+      const Activated activated = Activate<kKind>(x, call.slope);
+      StoreAt(call.y + row + c, activated.value, count);
+      if (call.derivative != nullptr) StoreAt(call.derivative + row + c, activated.derivative, count);
     });
   }
 }
@@ -265,12 +262,23 @@ void BiasActivationGradientRows(const CpuBiasActivationGradient& call, std::int6
       if (call.bias != nullptr) x += LoadAt(call.bias + c, count);
       const Vector d_y = LoadAt(call.d_y + row + c, count);  // 0 behind the width
       if constexpr (kKind == 2) slope_sum += x > 0.0f ? Vector{} : d_y * x;
-      const Vector d_x = d_y * Derivative<kKind>(x, call.slope);
+      const Vector d_x = d_y * Activate<kKind>(x, call.slope).derivative;
       StoreAt(call.d_x + row + c, d_x, count);
       AddAt(sums + c, d_x, count);
     });
   }
   sums[call.width] += Sum(slope_sum);
+}
+
+void KeptDerivativeRows(const CpuBiasActivationGradient& call, std::int64_t begin, std::int64_t end, float* sums) {
+  for (std::int64_t n = begin; n < end; ++n) {
+    const std::int64_t row = n * call.width;
+    ForVectors(call.width, [&](std::int64_t c, std::int64_t count) {
+      const Vector d_x = LoadAt(call.d_y + row + c, count) * LoadAt(call.derivative + row + c, count);
+      StoreAt(call.d_x + row + c, d_x, count);
+      AddAt(sums + c, d_x, count);
+    });
+  }
 }
 
 void BiasActivationOf(const CpuBiasActivation& call, std::int64_t begin, std::int64_t end) {
@@ -284,6 +292,7 @@ void BiasActivationOf(const CpuBiasActivation& call, std::int64_t begin, std::in
 }
 
 void BiasActivationGradientOf(const CpuBiasActivationGradient& call, std::int64_t begin, std::int64_t end, float* sums) {
+  if (call.derivative != nullptr) return KeptDerivativeRows(call, begin, end, sums);
   switch (call.kind) {
     case 1: return BiasActivationGradientRows<1>(call, begin, end, sums);
     case 2: return BiasActivationGradientRows<2>(call, begin, end, sums);

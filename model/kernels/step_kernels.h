@@ -55,13 +55,15 @@ struct ResidualNormGradient {
 
 enum class ActivationKind { kIdentity, kRelu, kLeakyRelu, kGeluErf, kGeluTanh };
 
-// y = f(x + bias). x stays as it is: the backward pass adds the bias again.
+// y = f(x + bias). x stays as it is, and the backward pass adds the bias again; or the derivative takes its place, and the backward pass
+// multiplies by it.
 struct BiasActivation {
   ActivationKind kind = ActivationKind::kGeluErf;
   torch::Tensor x_NF;    // any type
   torch::Tensor bias_F;  // may be undefined
   torch::Tensor slope;   // [1] of a leaky ReLU
   torch::Tensor y_NF;    // out, the type of x; may be x_NF itself
+  torch::Tensor derivative_NF = {};  // out, f'(x + bias) in the type of x; may be x_NF itself; undefined: not kept
 };
 
 struct BiasActivationGradient {
@@ -74,6 +76,7 @@ struct BiasActivationGradient {
   torch::Tensor d_bias_F;  // may be undefined
   torch::Tensor d_slope;   // [1]; may be undefined
   bool accumulate = false;
+  torch::Tensor derivative_NF = {};  // as the forward pass kept it; then x, the bias and the slope are not looked at, nor d_slope written
 };
 
 struct ColumnSum {
@@ -131,6 +134,8 @@ struct StepKernels {
   std::string_view name;
   // Whether it works on this device and type of parameters.
   bool (*supports)(const torch::Tensor& parameter);
+  // Whether this back end gains by keeping the derivatives of smooth activations: where their arithmetic costs more than what it reads.
+  bool keeps_derivative;
   void (*cross_entropy)(const CrossEntropy& call);
   void (*residual_norm)(const ResidualNorm& call);
   void (*residual_norm_gradient)(const ResidualNormGradient& call);

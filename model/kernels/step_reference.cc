@@ -71,32 +71,47 @@ Tensor Biased(const Tensor& x, const Tensor& bias) {
   return values.scalar_type() == torch::kFloat64 ? values : values.to(torch::kFloat32);
 }
 
+Tensor Activated(ActivationKind kind, const Tensor& x, const Tensor& slope) {
+  switch (kind) {
+    case ActivationKind::kIdentity: return x;
+    case ActivationKind::kRelu: return x.relu();
+    case ActivationKind::kLeakyRelu: return at::prelu(x, slope.to(x.scalar_type()));
+    case ActivationKind::kGeluErf: return at::gelu(x);
+    case ActivationKind::kGeluTanh: return at::gelu(x, "tanh");
+  }
+  ENTRAIN_CHECK(false);
+}
+
+// d_y f'(x).
+Tensor ThroughActivation(ActivationKind kind, const Tensor& d_y, const Tensor& x, const Tensor& slope) {
+  switch (kind) {
+    case ActivationKind::kIdentity: return d_y;
+    case ActivationKind::kRelu: return at::threshold_backward(d_y, x, 0);
+    case ActivationKind::kLeakyRelu: return at::where(x.le(0.0), d_y * slope.to(x.scalar_type()), d_y);
+    case ActivationKind::kGeluErf: return at::gelu_backward(d_y, x);
+    case ActivationKind::kGeluTanh: return at::gelu_backward(d_y, x, "tanh");
+  }
+  ENTRAIN_CHECK(false);
+}
+
 void BiasActivationReference(const BiasActivation& call) {
   const Tensor x = Biased(call.x_NF, call.bias_F);
-  switch (call.kind) {
-    case ActivationKind::kIdentity: return Put(call.y_NF, x);
-    case ActivationKind::kRelu: return Put(call.y_NF, x.relu());
-    case ActivationKind::kLeakyRelu: return Put(call.y_NF, at::prelu(x, call.slope.to(x.scalar_type())));
-    case ActivationKind::kGeluErf: return Put(call.y_NF, at::gelu(x));
-    case ActivationKind::kGeluTanh: return Put(call.y_NF, at::gelu(x, "tanh"));
-  }
+  const bool keeps = call.derivative_NF.defined();
+  const Tensor derivative = keeps ? ThroughActivation(call.kind, at::ones_like(x), x, call.slope) : Tensor();
+  Put(call.y_NF, Activated(call.kind, x, call.slope));
+  if (keeps) Put(call.derivative_NF, derivative);
 }
 
 void BiasActivationGradientReference(const BiasActivationGradient& call) {
-  const Tensor x = Biased(call.x_NF, call.bias_F);
-  const Tensor d_y = call.d_y_NF.to(x.scalar_type());
   Tensor d_x;
-  switch (call.kind) {
-    case ActivationKind::kIdentity: d_x = d_y; break;
-    case ActivationKind::kRelu: d_x = at::threshold_backward(d_y, x, 0); break;
-    case ActivationKind::kLeakyRelu: {
-      const Tensor negative = x.le(0.0);
-      if (call.d_slope.defined()) Put(call.d_slope, (d_y * x).masked_fill(negative.logical_not(), 0.0).sum(), call.accumulate);
-      d_x = at::where(negative, d_y * call.slope.to(x.scalar_type()), d_y);
-      break;
+  if (call.derivative_NF.defined()) {
+    d_x = call.d_y_NF * call.derivative_NF;
+  } else {
+    const Tensor x = Biased(call.x_NF, call.bias_F), d_y = call.d_y_NF.to(x.scalar_type());
+    if (call.kind == ActivationKind::kLeakyRelu && call.d_slope.defined()) {
+      Put(call.d_slope, (d_y * x).masked_fill(x.gt(0.0), 0.0).sum(), call.accumulate);
     }
-    case ActivationKind::kGeluErf: d_x = at::gelu_backward(d_y, x); break;
-    case ActivationKind::kGeluTanh: d_x = at::gelu_backward(d_y, x, "tanh"); break;
+    d_x = ThroughActivation(call.kind, d_y, x, call.slope);
   }
   Put(call.d_x_NF, d_x);
   if (call.d_bias_F.defined()) Put(call.d_bias_F, d_x.sum(0), call.accumulate);
@@ -161,6 +176,7 @@ bool SupportsAnything(const Tensor& /*parameter*/) { return true; }
 const StepKernels& ReferenceStepKernels() {
   static const StepKernels kernels{"reference",
                                    SupportsAnything,
+                                   false,
                                    CrossEntropyReference,
                                    ResidualNormReference,
                                    ResidualNormGradientReference,

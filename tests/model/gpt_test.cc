@@ -526,5 +526,41 @@ TEST(Gpt, TheWrittenOutPassRepeatsItsBits) {
   for (std::size_t i = 0; i < first.size(); ++i) EXPECT_TRUE(again[i].equal(first[i])) << gpt.NamedParameters()[i].first;
 }
 
+// An evaluation has buffers of its own: a training step around it keeps its bits.
+TEST(Gpt, AnEvaluationIsTheSamePassAndDisturbsNoGradient) {
+  for (const auto& [combination, config] : Combinations()) {
+    Gpt gpt(config, 3, torch::kFloat64);
+    Perturb(gpt);
+    ForwardOptions options;
+    options.training = false;
+    options.keep_query_entropy = true;
+    Tensor labels = Tokens(2);
+    labels[1].narrow(0, 2, 4).fill_(-100);
+    const ForwardOutput want = gpt.Forward(Tokens(1), labels, options);
+    const auto evaluate = [&](std::int64_t sequences) {
+      const torch::NoGradGuard no_grad;
+      return gpt.Forward(Tokens(1).narrow(0, 0, sequences), labels.narrow(0, 0, sequences), options);
+    };
+    ForwardOptions training = options;
+    training.backward = BackwardOptions{};
+    const auto gradients = [&](bool disturbed) {
+      const ForwardOutput output = gpt.Forward(Tokens(1), labels, training);
+      if (disturbed) evaluate(1);
+      gpt.Backward(output);
+      std::vector<Tensor> copies;
+      for (const auto& [name, tensor] : gpt.NamedParameters()) copies.push_back(tensor.grad().clone());
+      return copies;
+    };
+    const std::vector<Tensor> alone = gradients(false), around = gradients(true);
+    for (std::size_t i = 0; i < alone.size(); ++i) EXPECT_TRUE(around[i].equal(alone[i])) << combination << " " << i;
+    const ForwardOutput got = evaluate(kBatch);
+    EXPECT_FALSE(got.total.requires_grad()) << combination;
+    for (const auto& [mine, theirs] : {std::pair(got.ce, want.ce), std::pair(got.reg, want.reg), std::pair(got.total, want.total),
+                                       std::pair(got.entropy_LBHT, want.entropy_LBHT), std::pair(got.max_abs_score_L, want.max_abs_score_L)}) {
+      EXPECT_TRUE(at::allclose(mine, theirs, 1e-12, 1e-12)) << combination;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace entrain::model

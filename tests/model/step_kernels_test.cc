@@ -194,6 +194,17 @@ TEST_P(StepKernelsTest, ActivationsAreAutogradsInDouble) {
         kernels().bias_activation_gradient(backward);
         EXPECT_TRUE(backward.d_x_NF.equal(apart));
         if (biased) ExpectClose(backward.d_bias_F, bias.grad() * 2.0, 3e-6, what + " d_bias twice");
+        if (leaky) continue;  // its slope's gradient needs x
+        BiasActivation keeping = forward;
+        keeping.x_NF = keeping.derivative_NF = forward.x_NF.clone();  // in place
+        keeping.y_NF = at::empty_like(forward.y_NF);
+        kernels().bias_activation(keeping);
+        EXPECT_TRUE(keeping.y_NF.equal(forward.y_NF)) << what;
+        BiasActivationGradient kept{kind, {}, {}, {}, Single(d_y), at::empty({17, width}), biased ? at::ones({width}) : Tensor(), {}, false};
+        kept.derivative_NF = keeping.derivative_NF;
+        kernels().bias_activation_gradient(kept);
+        ExpectClose(kept.d_x_NF, x.grad(), 3e-6, what + " d_x by the kept derivative");
+        if (biased) ExpectClose(kept.d_bias_F, bias.grad(), 3e-6, what + " d_bias by the kept derivative");
       }
     }
   }

@@ -167,8 +167,8 @@ Tensor SlopeOf(ActivationKind kind, const Tensor& slope) { return kind == Activa
 void BiasActivationCuda(const BiasActivation& call) {
   const c10::cuda::CUDAGuard guard(call.x_NF.device());
   const Tensor slope = SlopeOf(call.kind, call.slope);
-  const bool done = call.y_NF.scalar_type() == call.x_NF.scalar_type() && IsSingle({call.bias_F, slope}) &&
-                    WithType(call.x_NF.scalar_type(), [&](auto element) {
+  const bool done = !call.derivative_NF.defined() && call.y_NF.scalar_type() == call.x_NF.scalar_type() &&
+                    IsSingle({call.bias_F, slope}) && WithType(call.x_NF.scalar_type(), [&](auto element) {
                       using Element = decltype(element);
                       const cuda::BiasActivationCall<Element> launch{
                           static_cast<int>(call.x_NF.size(0)), static_cast<int>(call.x_NF.size(1)), Rows<const Element>(call.x_NF),
@@ -208,6 +208,7 @@ void ActivationGradient(const BiasActivationGradient& call, const Tensor& x_NF) 
 void BiasActivationGradientCuda(const BiasActivationGradient& call) {
   const c10::cuda::CUDAGuard guard(call.d_y_NF.device());
   const torch::Dtype dtype = call.d_y_NF.scalar_type();
+  if (call.derivative_NF.defined()) return ReferenceStepKernels().bias_activation_gradient(call);
   const bool needs_x = call.kind != ActivationKind::kIdentity;
   const Tensor x_NF = needs_x ? call.x_NF : Tensor();
   const bool one_type = call.d_x_NF.scalar_type() == dtype && (!needs_x || x_NF.scalar_type() == dtype);
@@ -313,6 +314,7 @@ bool SupportsCuda(const Tensor& parameter) { return parameter.is_cuda() && param
 const StepKernels& CudaStepKernels() {
   static const StepKernels kernels{"cuda",
                                    SupportsCuda,
+                                   false,
                                    CrossEntropyCuda,
                                    ResidualNormCuda,
                                    ResidualNormGradientCuda,
