@@ -8,7 +8,7 @@
 namespace entrain::collective {
 
 // A new collective that the caller owns, or null with the reason in `error`. Called once a process.
-using MakeBackendFunction = Collective*(std::string* error);
+using MakeBackendFunction = Collective*(const CollectiveLimits& limits, std::string* error);
 inline constexpr const char* kMakeBackendSymbol = "EntrainMakeCollective";
 
 }  // namespace entrain::collective

@@ -41,7 +41,7 @@ absl::StatusOr<std::filesystem::path> FindBackend(const std::string& backend) {
   return absl::NotFoundError(StrCat("collective '", backend, "' is not installed: no ", file, " in ", searched));
 }
 
-absl::StatusOr<std::unique_ptr<Collective>> LoadBackend(const std::string& backend) {
+absl::StatusOr<std::unique_ptr<Collective>> LoadBackend(const std::string& backend, const CollectiveLimits& limits) {
   const absl::StatusOr<std::filesystem::path> path = FindBackend(backend);
   if (!path.ok()) return path.status();
   // Never closed: the library's threads and exit handlers outlive the object. Global, because MPI's own plug-ins look its symbols up.
@@ -50,16 +50,16 @@ absl::StatusOr<std::unique_ptr<Collective>> LoadBackend(const std::string& backe
   auto* make = reinterpret_cast<MakeBackendFunction*>(::dlsym(library, kMakeBackendSymbol));
   if (make == nullptr) return absl::NotFoundError(StrCat(path->string(), " is not a collective: ", ::dlerror()));
   std::string error;
-  std::unique_ptr<Collective> collective(make(&error));
+  std::unique_ptr<Collective> collective(make(limits, &error));
   if (collective == nullptr) return absl::UnavailableError(StrCat("start collective '", backend, "': ", error));
   return collective;
 }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Collective>> MakeCollective(const std::string& backend) {
+absl::StatusOr<std::unique_ptr<Collective>> MakeCollective(const std::string& backend, const CollectiveLimits& limits) {
   if (backend == "single") return std::make_unique<SingleCollective>();
-  if (backend == "mpi" || backend == "nccl") return LoadBackend(backend);
+  if (backend == "mpi" || backend == "nccl") return LoadBackend(backend, limits);
   return absl::InvalidArgumentError(StrCat("collective is '", backend, "'; known are single, mpi and nccl"));
 }
 

@@ -2,6 +2,7 @@
 // shared objects, loaded when chosen, so that a trainer starts where neither library is installed.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -39,11 +40,20 @@ class Collective {
   // The cudaStream_t whose work fills device buffers, until the next call: a reduction starts after what it holds then. Null is CUDA's
   // default stream, and what holds before the first call.
   virtual void SetComputeStream(void* /*cuda_stream*/) {}
+  // From now on the gang ends, retryable, when a reduction on a device takes longer: a frozen peer shows in no other way. For whoever knows
+  // how long a step takes; nccl only.
+  virtual void SetOperationLimit(std::chrono::nanoseconds /*limit*/) {}
   // Ends every rank of the gang at once; used when this rank cannot go on.
   virtual void Abort(int exit_code) = 0;
 };
 
+// How long nccl waits: for all ranks to join, and for one reduction until SetOperationLimit() says better.
+struct CollectiveLimits {
+  std::chrono::nanoseconds join = std::chrono::minutes(2);
+  std::chrono::nanoseconds operation = std::chrono::minutes(10);
+};
+
 // `backend`: "single", "mpi" or "nccl". NOT_FOUND when its shared object or library is not installed.
-absl::StatusOr<std::unique_ptr<Collective>> MakeCollective(const std::string& backend);
+absl::StatusOr<std::unique_ptr<Collective>> MakeCollective(const std::string& backend, const CollectiveLimits& limits = {});
 
 }  // namespace entrain::collective

@@ -28,7 +28,8 @@ class MpiCollective : public Collective {
 }  // namespace
 }  // namespace entrain::collective
 
-ENTRAIN_COLLECTIVE_EXPORT entrain::collective::Collective* EntrainMakeCollective(std::string* error) {
+ENTRAIN_COLLECTIVE_EXPORT entrain::collective::Collective* EntrainMakeCollective(const entrain::collective::CollectiveLimits& /*limits*/,
+                                                                                 std::string* error) {
   auto engine = entrain::collective::MpiEngine::Start();
   if (!engine.ok()) {
     *error = std::string(engine.status().message());

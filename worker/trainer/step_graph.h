@@ -9,6 +9,7 @@
 
 #include <torch/torch.h>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -33,8 +34,8 @@ class StepGraph {
   void Forget();
   bool is_captured() const;
 
-  // The host waits until the graph's stream has done all of it. DEADLINE_EXCEEDED after ten minutes, UNAVAILABLE for an error of the GPU.
-  absl::Status WaitForResults() const;
+  // The host waits until the graph's stream has done all of it. DEADLINE_EXCEEDED after `limit`, UNAVAILABLE for an error of the GPU.
+  absl::Status WaitForResults(std::chrono::nanoseconds limit) const;
 
  private:
   struct Impl;

@@ -19,6 +19,7 @@
 #include "worker/trainer/evaluator.h"
 #include "worker/trainer/model_state.h"
 #include "worker/trainer/recorder.h"
+#include "worker/trainer/step_limit.h"
 #include "worker/trainer/training_step.h"
 
 namespace entrain::trainer {
@@ -75,6 +76,7 @@ class TrainingRun {
   Snapshot snapshot_;
   std::unique_ptr<Recorder> recorder_;  // rank 0 only
   SteadyClock::time_point step_began_;
+  StepLimit step_limit_;
   std::int64_t step_ = 0;               // complete steps
   std::int64_t tokens_ = 0;
   double loss_ = 0.0;
@@ -170,6 +172,8 @@ absl::StatusOr<TrainingRun::StepResult> TrainingRun::TrainStep() {
   result.sample = MakeSample(outcome.grad_norm, outcome.lr, 0.0);
   const double step_tokens = static_cast<double>(train().batch_size * train().accumulation * train().context);
   result.sample.tokens_per_second = step_tokens / SecondsSince(step_began_);
+  step_limit_.Add(SteadyClock::now() - step_began_);
+  training_.SetLimit(step_limit_.Limit());
   step_began_ = SteadyClock::now();
   if (NextStepMayStart(result)) ENTRAIN_RETURN_IF_ERROR(StartStep());
   Beat();

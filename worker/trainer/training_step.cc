@@ -129,13 +129,18 @@ absl::Status TrainingStep::Start(std::int64_t step, const std::function<Batch(st
   });
 }
 
+void TrainingStep::SetLimit(std::chrono::nanoseconds limit) {
+  limit_ = limit;
+  collective_->SetOperationLimit(limit);
+}
+
 absl::StatusOr<StepOutcome> TrainingStep::Finish(const std::function<void()>& on_retry) {
   ENTRAIN_CHECK(is_started_);
   is_started_ = false;
   StepOutcome outcome;
   outcome.lr = LearningRate(train_, step_);
   for (;;) {
-    ENTRAIN_RETURN_IF_ERROR(graph_.WaitForResults());
+    ENTRAIN_RETURN_IF_ERROR(graph_.WaitForResults(limit_));
     outcome.grad_norm = host_clip_.const_data_ptr<double>()[kernels::clip::kNorm];
     const bool losses_are_finite = std::isfinite(summary_.loss()) && std::isfinite(summary_.reg());
     outcome.applied = losses_are_finite && std::isfinite(outcome.grad_norm);

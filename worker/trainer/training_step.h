@@ -3,6 +3,7 @@
 
 #include <torch/torch.h>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -66,6 +67,8 @@ class TrainingStep {
   bool runs_beside_host() const { return optimizer_.flat_parameters().is_cuda(); }
   // Waits for its end. Gradients that overflow at a loss scale above 1 are computed again at half of it; `on_retry` is called before.
   absl::StatusOr<StepOutcome> Finish(const std::function<void()>& on_retry);
+  // How long the step and each of its reductions may take, from now on.
+  void SetLimit(std::chrono::nanoseconds limit);
   // One after the other.
   absl::StatusOr<StepOutcome> Run(std::int64_t step, const std::function<Batch(std::int64_t micro)>& batch_of, StopWish wish,
                                   const std::function<void()>& on_retry);
@@ -93,6 +96,7 @@ class TrainingStep {
   torch::Tensor host_clip_;     // kernels::clip, pinned beside a GPU
   StepGraph graph_;
   double captured_loss_scale_ = 0.0;
+  std::chrono::nanoseconds limit_ = std::chrono::minutes(10);
   bool is_started_ = false;
   std::int64_t step_ = 0;  // that was started
 };
