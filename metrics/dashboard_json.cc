@@ -1,7 +1,11 @@
+#include <algorithm>
+#include <climits>
+#include <tuple>
+#include <utility>
+
 #include <nlohmann/json.hpp>
 
 #include "metrics/dashboards.h"
-#include "metrics/query.h"
 
 namespace entrain::metrics {
 namespace {
@@ -17,17 +21,25 @@ Json DataSource() { return {{"type", "prometheus"}, {"uid", "${datasource}"}}; }
 std::string TypeOf(PanelKind kind) {
   switch (kind) {
     case kTimeSeries:
-    case kStacked: return "timeseries";
-    case kStat: return "stat";
-    case kTable: return "table";
-    case kBarGauge: return "bargauge";
-    case kHeatRows: return "status-history";
+    case kStacked:
+      return "timeseries";
+    case kStat:
+      return "stat";
+    case kTable:
+    case kMatrix:
+      return "table";
+    case kBarGauge:
+      return "bargauge";
+    case kHeatRows:
+      return "status-history";
   }
   return "timeseries";
 }
 
+bool IsTable(PanelKind kind) { return kind == kTable || kind == kMatrix; }
+
 // The newest value alone is asked for where no time axis is drawn.
-bool Instant(PanelKind kind) { return kind == kStat || kind == kTable || kind == kBarGauge; }
+bool Instant(PanelKind kind) { return kind == kStat || kind == kBarGauge || IsTable(kind); }
 
 Json Targets(const Panel& panel) {
   Json targets = Json::array();
@@ -39,70 +51,146 @@ Json Targets(const Panel& panel) {
                        {"legendFormat", query.legend},
                        {"instant", Instant(panel.kind)},
                        {"range", !Instant(panel.kind)},
-                       {"format", panel.kind == kTable ? "table" : "time_series"}});
+                       {"format", IsTable(panel.kind) ? "table" : "time_series"}});
   }
   return targets;
 }
 
+void SetShareRange(Json* defaults) {
+  (*defaults)["min"] = 0;
+  (*defaults)["max"] = 1;
+}
+
 Json FieldDefaults(const Panel& panel) {
   Json defaults = {{"unit", panel.unit}};
+  const bool share = panel.unit == "percentunit";
   if (panel.kind == kHeatRows) {
-    defaults["min"] = 0;
-    defaults["max"] = 1;
+    SetShareRange(&defaults);
     defaults["color"] = {{"mode", "continuous-viridis"}};
     defaults["custom"] = {{"fillOpacity", 100}, {"lineWidth", 0}};
   } else if (panel.kind == kStacked) {
     defaults["custom"] = {{"fillOpacity", 60}, {"stacking", {{"mode", "normal"}, {"group", "A"}}}};
-  } else if (panel.kind == kBarGauge && panel.unit == "percentunit") {
-    defaults["min"] = 0;
-    defaults["max"] = 1;
+  } else if (panel.kind == kMatrix) {
+    SetShareRange(&defaults);
+    defaults["color"] = {{"mode", "continuous-blues"}};
+    defaults["custom"] = {{"align", "auto"}, {"inspect", false}, {"cellOptions", {{"type", "color-background"}, {"mode", "basic"}}}};
+  } else if (share && panel.kind != kTable) {
+    SetShareRange(&defaults);
   }
   return defaults;
 }
 
-Json Options(PanelKind kind) {
-  const Json newest = {{"calcs", {"lastNotNull"}}, {"fields", ""}, {"values", false}};
-  switch (kind) {
+// What a table calls its query's values.
+std::string ColumnOf(const Panel& panel, std::size_t index) {
+  return panel.queries.size() == 1 ? std::string("Value") : std::string("Value #") + static_cast<char>('A' + index);
+}
+
+// Columns with a unit of their own.
+Json Overrides(const Panel& panel) {
+  Json overrides = Json::array();
+  for (const PanelQuery& query : panel.queries) {
+    if (query.unit.empty()) continue;
+    overrides.push_back({{"matcher", {{"id", "byName"}, {"options", query.legend}}},
+                         {"properties", Json::array({{{"id", "unit"}, {"value", query.unit}}})}});
+  }
+  return overrides;
+}
+
+Json Transformations(const Panel& panel) {
+  Json list = Json::array();
+  if (panel.kind == kMatrix) {
+    list.push_back({{"id", "groupingToMatrix"},
+                    {"options", {{"rowField", panel.row_label}, {"columnField", panel.column_label}, {"valueField", "Value"}}}});
+  } else if (panel.kind == kTable) {
+    Json names = Json::object();
+    for (std::size_t i = 0; i < panel.queries.size(); ++i) names[ColumnOf(panel, i)] = panel.queries[i].legend;
+    list.push_back({{"id", "merge"}, {"options", Json::object()}});
+    list.push_back({{"id", "organize"},
+                    {"options", {{"excludeByName", {{"Time", true}}}, {"indexByName", Json::object()}, {"renameByName", names}}}});
+  }
+  return list;
+}
+
+Json Legend(bool shown) {
+  return {{"displayMode", "list"}, {"placement", "bottom"}, {"showLegend", shown}, {"calcs", Json::array()}};
+}
+
+Json Tooltip() { return {{"mode", "multi"}, {"sort", "desc"}}; }
+
+Json Newest() { return {{"calcs", {"lastNotNull"}}, {"fields", ""}, {"values", false}}; }
+
+Json StatOptions() {
+  return {{"reduceOptions", Newest()}, {"textMode", "value_and_name"}, {"colorMode", "none"}, {"graphMode", "none"},
+          {"justifyMode", "auto"}, {"orientation", "auto"}, {"wideLayout", true}, {"showPercentChange", false},
+          {"percentChangeColorMode", "standard"}};
+}
+
+Json BarGaugeOptions() {
+  return {{"reduceOptions", Newest()}, {"orientation", "horizontal"}, {"displayMode", "basic"}, {"valueMode", "color"},
+          {"namePlacement", "auto"}, {"showUnfilled", true}, {"sizing", "auto"}, {"minVizWidth", 8}, {"minVizHeight", 16},
+          {"maxVizHeight", 300}, {"legend", Legend(false)}};
+}
+
+Json TableOptions(const Panel& panel) {
+  Json options = {{"showHeader", true}, {"frameIndex", 0}};
+  if (panel.kind == kTable) {
+    const bool newest_first = panel.unit == "dateTimeAsIso";
+    options["sortBy"] = Json::array({{{"displayName", panel.queries[0].legend}, {"desc", newest_first}}});
+  }
+  return options;
+}
+
+Json Options(const Panel& panel) {
+  switch (panel.kind) {
     case kTimeSeries:
     case kStacked:
-      return {{"legend", {{"displayMode", "list"}, {"placement", "bottom"}, {"showLegend", true}}},
-              {"tooltip", {{"mode", "multi"}, {"sort", "desc"}}}};
-    case kStat: return {{"reduceOptions", newest}, {"textMode", "value_and_name"}, {"colorMode", "none"}, {"graphMode", "none"}};
-    case kBarGauge: return {{"reduceOptions", newest}, {"orientation", "horizontal"}, {"displayMode", "basic"}};
+      return {{"legend", Legend(true)}, {"tooltip", Tooltip()}};
+    case kStat:
+      return StatOptions();
+    case kBarGauge:
+      return BarGaugeOptions();
     case kHeatRows:
-      return {{"showValue", "never"}, {"rowHeight", 0.95}, {"colWidth", 1}, {"legend", {{"showLegend", false}, {"displayMode", "list"}, {"placement", "bottom"}}}};
-    case kTable: return {{"showHeader", true}};
+      return {{"showValue", "never"}, {"rowHeight", 0.95}, {"colWidth", 1}, {"legend", Legend(false)}, {"tooltip", Tooltip()}};
+    case kTable:
+    case kMatrix:
+      return TableOptions(panel);
   }
   return Json::object();
 }
 
 Json PanelJson(const Panel& panel, int id, int x, int y) {
-  return {{"id", id},
-          {"type", TypeOf(panel.kind)},
-          {"title", panel.title},
-          {"description", panel.description},
-          {"datasource", DataSource()},
-          {"gridPos", {{"x", x}, {"y", y}, {"w", panel.width}, {"h", panel.height}}},
-          {"fieldConfig", {{"defaults", FieldDefaults(panel)}, {"overrides", Json::array()}}},
-          {"options", Options(panel.kind)},
-          {"targets", Targets(panel)}};
+  Json json = {{"id", id},
+               {"type", TypeOf(panel.kind)},
+               {"title", panel.title},
+               {"description", panel.description},
+               {"datasource", DataSource()},
+               {"gridPos", {{"x", x}, {"y", y}, {"w", panel.width}, {"h", panel.height}}},
+               {"fieldConfig", {{"defaults", FieldDefaults(panel)}, {"overrides", Overrides(panel)}}},
+               {"options", Options(panel)},
+               {"targets", Targets(panel)}};
+  const Json transformations = Transformations(panel);
+  if (!transformations.empty()) json["transformations"] = transformations;
+  return json;
 }
 
-// Left to right, a new row when the next panel does not fit.
+// Where a panel of this size fits first in a grid of columns filled to `heights`: the highest place, the leftmost of these.
+std::pair<int, int> PlaceFor(const std::vector<int>& heights, int width) {
+  int best_x = 0;
+  int best_y = INT_MAX;
+  for (int x = 0; x + width <= kGridWidth; ++x) {
+    const int y = *std::max_element(heights.begin() + x, heights.begin() + x + width);
+    if (y < best_y) std::tie(best_x, best_y) = std::pair(x, y);
+  }
+  return {best_x, best_y};
+}
+
 Json PanelsJson(const std::vector<Panel>& panels) {
   Json list = Json::array();
-  int x = 0;
-  int y = 0;
-  int row_height = 0;
+  std::vector<int> heights(kGridWidth, 0);
   for (const Panel& panel : panels) {
-    if (x + panel.width > kGridWidth) {
-      x = 0;
-      y += row_height;
-      row_height = 0;
-    }
+    const auto [x, y] = PlaceFor(heights, panel.width);
+    std::fill_n(heights.begin() + x, panel.width, y + panel.height);
     list.push_back(PanelJson(panel, static_cast<int>(list.size()) + 1, x, y));
-    x += panel.width;
-    row_height = std::max(row_height, panel.height);
   }
   return list;
 }
@@ -125,16 +213,18 @@ Json VariablesJson(const std::vector<Variable>& variables) {
   return list;
 }
 
-// A line at every verdict, on all dashboards.
-Json VerdictAnnotations() {
+// A line at every verdict's time.
+Json VerdictAnnotations(const Dashboard& dashboard) {
   const Json verdicts = {{"name", "Verdicts"},
                          {"datasource", DataSource()},
                          {"enable", true},
                          {"iconColor", "red"},
-                         {"expr", Query("increase($0[1m]) > 0", {MetricId::kVerdicts})},
-                         {"step", "30s"},
-                         {"titleFormat", "stopped by a health rule"},
-                         {"textFormat", "{{reason}}"}};
+                         {"expr", dashboard.annotations},
+                         {"useValueForTime", true},
+                         {"step", "10s"},
+                         {"tagKeys", "rule,action"},
+                         {"titleFormat", "{{label}}"},
+                         {"textFormat", "{{rule}}: {{action}}"}};
   return {{"list", Json::array({verdicts})}};
 }
 
@@ -155,7 +245,7 @@ std::string DashboardJson(const Dashboard& dashboard) {
                      {"links", Json::array({{{"title", "entrain"}, {"type", "dashboards"}, {"tags", {"entrain"}}, {"asDropdown", false},
                                              {"includeVars", true}, {"keepTime", true}, {"icon", "dashboard"}, {"targetBlank", false},
                                              {"tooltip", ""}, {"url", ""}}})},
-                     {"annotations", VerdictAnnotations()},
+                     {"annotations", VerdictAnnotations(dashboard)},
                      {"templating", {{"list", VariablesJson(dashboard.variables)}}},
                      {"panels", PanelsJson(dashboard.panels)}};
   return json.dump(2) + "\n";

@@ -7,15 +7,17 @@
 namespace entrain::metrics {
 
 struct PanelQuery {
-  std::string expr;    // PromQL; may use the dashboard's variables and $__rate_interval
-  std::string legend;  // of a series, {{label}} filled in
+  std::string expr;    // PromQL; may use the dashboard's variables, $__rate_interval and $__range
+  std::string legend;  // of a series, {{label}} filled in; of a table's query, its column
+  std::string unit;    // where it is not the panel's
 };
 
 enum class PanelKind {
   kTimeSeries,
   kStacked,   // time series on top of each other
   kStat,      // newest value, large
-  kTable,     // one row a series, newest value
+  kTable,     // newest values; a row for every set of labels, a column for every label and every query, sorted by the first query
+  kMatrix,    // newest values; a row for every value of the query's first label, a column for every value of its second
   kBarGauge,  // one bar a series, newest value
   kHeatRows,  // one row a series over time, the value as colour
 };
@@ -28,6 +30,9 @@ struct Panel {
   std::vector<PanelQuery> queries;
   int width = 12;  // of 24
   int height = 8;
+  // kMatrix.
+  std::string row_label = {};
+  std::string column_label = {};
 };
 
 struct Variable {
@@ -42,6 +47,8 @@ struct Dashboard {
   std::string description;
   std::vector<Variable> variables;
   std::vector<Panel> panels;
+  // The verdicts to mark in every panel: a vector whose values are times in milliseconds.
+  std::string annotations;
 };
 
 const std::vector<Dashboard>& Dashboards();

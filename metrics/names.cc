@@ -3,7 +3,6 @@
 #include <array>
 
 #include "base/check.h"
-#include "base/strings.h"
 
 namespace entrain::metrics {
 namespace {
@@ -22,16 +21,37 @@ constexpr std::string_view kEventKinds[] = {"submit_sweep",    "act_on_run",    
                                             "attempt_started", "attempt_ended",    "checkpoint_published",
                                             "verdict_reached", "run_judged",       "rung_reached",
                                             "run_progressed",  "act_on_worker",    "tick"};
+constexpr KnownRule kRules[] = {{"collapse.cascade", "collapse"},
+                                {"collapse.whole_layer", "collapse"},
+                                {"collapse.share_of_heads", "collapse"},
+                                {"non_finite.loss", "non_finite"},
+                                {"non_finite.grad_norm", "non_finite"},
+                                {"non_finite.score", "non_finite"},
+                                {"non_finite.entropy", "non_finite"},
+                                {"divergence", "divergence"},
+                                {"spike", "divergence"},
+                                {"max_score", "divergence"},
+                                {"overload", "overload"},
+                                {"plateau", "plateau"}};
+constexpr auto kRuleNames = [] {
+  std::array<std::string_view, std::size(kRules)> names;
+  for (std::size_t i = 0; i < names.size(); ++i) names[i] = kRules[i].rule;
+  return names;
+}();
+constexpr std::string_view kActions[] = {"stop_and_keep", "stop", "notify", "pause", "rescue"};
+constexpr std::string_view kLimits[] = {"max_samples_per_batch", "max_log_lines_per_chunk", "webhook", "verdict_series"};
 constexpr std::string_view kLayerStats[] = {"min", "p25", "median", "p75", "max", "mean"};
 constexpr std::string_view kQuarters[] = {"1", "2", "3", "4"};
 
 constexpr Label kRun{"run", "the run's id", {}};
 constexpr Label kLayer{"layer", "layer, from 0", {}};
+constexpr Label kSweep{"sweep", "the sweep's name", {}};
+constexpr Label kRunLabel{"label", "the run's label in its sweep", {}};
 constexpr Label kRunOnly[] = {kRun};
 constexpr Label kInfoLabels[] = {kRun,
-                                 {"sweep", "the sweep's name", {}},
+                                 kSweep,
                                  {"variant", "the variant's name", {}},
-                                 {"label", "the run's label in its sweep", {}},
+                                 kRunLabel,
                                  {"attempt", "number of the attempt that runs now", {}}};
 constexpr Label kHeadLabels[] = {kRun, kLayer, {"head", "head in its layer, from 0", {}}};
 constexpr Label kLayerLabels[] = {kRun, kLayer};
@@ -41,9 +61,15 @@ constexpr Label kRunStateLabel[] = {{"state", "the run's state", kRunStates}};
 constexpr Label kFinalStateLabel[] = {{"state", "the final state", kFinalStates}};
 constexpr Label kWorkerStateLabel[] = {{"state", "the worker's state", kWorkerStates}};
 constexpr Label kKindLabel[] = {{"kind", "the event's type", kEventKinds}};
-constexpr Label kReasonLabel[] = {{"reason", "the health rule's reason", kHaltReasons}};
-constexpr Label kLimitLabel[] = {{"limit", "the limit's name in the configuration; appears when first reached", {}}};
+constexpr Label kReason{"reason", "what the rule speaks of; a run that it ends is halted for that", kHaltReasons};
+constexpr Label kRule{"rule", "the health rule (policy.md)", kRuleNames};
+constexpr Label kAction{"action", "what follows from the verdict", kActions};
+constexpr Label kVerdictLabels[] = {kReason, kRule, kAction};
+constexpr Label kRunVerdictLabels[] = {kRun, kSweep, kRunLabel, kReason, kRule, kAction};
+constexpr Label kLimitLabel[] = {{"limit", "the limit's name", kLimits}};
 
+constexpr double kQueueWaitBuckets[] = {0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400};
+constexpr double kGangStartBuckets[] = {0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300};
 constexpr double kCommitBuckets[] = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5};
 constexpr double kDecisionBuckets[] = {0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005,
                                        0.001,   0.0025,   0.005,   0.01,   0.05,    0.25};
@@ -220,6 +246,14 @@ constexpr Metric kMetricTable[] = {
      {},
      "Log lines given up so that samples did not wait.",
      {}},
+    {kWorkerPauses,
+     kWorker,
+     kCounter,
+     "entrain_worker_pauses_total",
+     "runs",
+     {},
+     "Runs paused at a checkpoint by a health rule here while the coordinator was away.",
+     {}},
     {kWorkerDiskFree,
      kWorker,
      kGauge,
@@ -232,6 +266,22 @@ constexpr Metric kMetricTable[] = {
     {kWorkers, kCoordinator, kGauge, "entrain_workers", "workers", kWorkerStateLabel, "Workers by state.", {}},
     {kSlots, kCoordinator, kGauge, "entrain_slots", "slots", {}, "Slots of all workers.", {}},
     {kSlotsUsed, kCoordinator, kGauge, "entrain_slots_used", "slots", {}, "Slots that gangs hold.", {}},
+    {kQueueWaitSeconds,
+     kCoordinator,
+     kHistogram,
+     "entrain_queue_wait_seconds",
+     "seconds",
+     {},
+     "Time of a run from entering the queue (submitted, resumed, queued again) to being placed.",
+     kQueueWaitBuckets},
+    {kGangStartSeconds,
+     kCoordinator,
+     kHistogram,
+     "entrain_gang_start_seconds",
+     "seconds",
+     {},
+     "Time from placing a gang until all its ranks are up.",
+     kGangStartBuckets},
     {kCommitSeconds,
      kCoordinator,
      kHistogram,
@@ -256,8 +306,16 @@ constexpr Metric kMetricTable[] = {
      kCounter,
      "entrain_verdicts_total",
      "verdicts",
-     kReasonLabel,
+     kVerdictLabels,
      "Verdicts of health rules.",
+     {}},
+    {kRunVerdict,
+     kCoordinator,
+     kGauge,
+     "entrain_run_verdict_timestamp_seconds",
+     "Unix seconds",
+     kRunVerdictLabels,
+     "When a health rule gave its verdict on a run; the series ends ten minutes later.",
      {}},
     {kRunsFinished,
      kCoordinator,
@@ -294,70 +352,6 @@ constexpr bool TableFollowsEnum() {
 }
 static_assert(TableFollowsEnum(), "a row for every MetricId, in its order");
 
-std::string_view TypeText(MetricType type) {
-  switch (type) {
-    case kGauge:
-      return "gauge";
-    case kCounter:
-      return "counter";
-    case kHistogram:
-      return "histogram";
-  }
-  return "";
-}
-
-std::string LabelsText(const Metric& metric) {
-  std::string text;
-  for (const Label& label : metric.labels) StrAppend(&text, text.empty() ? "" : ", ", "`", label.name, "`");
-  return text;
-}
-
-void AppendTable(Process process, std::string* text) {
-  StrAppend(text, "| name | type | unit | labels | meaning |\n|---|---|---|---|---|\n");
-  for (const Metric& metric : kMetricTable) {
-    if (metric.process != process) continue;
-    StrAppend(text, "| `", metric.name, "` | ", TypeText(metric.type), " | ", metric.unit, " | ", LabelsText(metric),
-              " | ", metric.help, " |\n");
-  }
-}
-
-std::string ValuesText(const Label& label) {
-  std::string text;
-  for (std::string_view value : label.values) StrAppend(&text, text.empty() ? ": " : ", ", "`", value, "`");
-  return text;
-}
-
-void AppendLabels(std::string* text) {
-  std::vector<std::string> seen;
-  for (const Metric& metric : kMetricTable) {
-    for (const Label& label : metric.labels) {
-      std::string line = StrCat("- `", label.name, "`, ", label.meaning, ValuesText(label), "\n");
-      bool known = false;
-      for (const std::string& earlier : seen) known |= earlier == line;
-      if (known) continue;
-      StrAppend(text, line);
-      seen.push_back(std::move(line));
-    }
-  }
-}
-
-constexpr std::string_view kPreface =
-    "# Metrics\n\n"
-    "The worker and the coordinator serve `/metrics` in the Prometheus text format, and `/healthz`, which answers 200 "
-    "while the\n"
-    "process serves. This page is made from `metrics/names.cc` and a test holds it to that.\n\n"
-    "- Series of a run live on the worker that hosts its rank 0. After the run's end they are in two more scrapes, "
-    "then they are\n"
-    "  gone (at the latest five minutes later). With two Prometheus servers each scrape of either counts.\n"
-    "- Per-head series are bounded: beyond 4096 heads at one time on a worker, further runs have per-layer series "
-    "only.\n"
-    "- Series appear with the first value they have: before its first step a run has no entropy, rather than an "
-    "entropy of 0.\n"
-    "- Join what people know a run by: `entrain_attention_entropy_nats * on (run) group_left (variant, label) "
-    "entrain_run_info`.\n"
-    "- Share of the reachable maximum: `entrain_attention_entropy_nats / on (run) group_left "
-    "entrain_run_entropy_bound_nats`.\n";
-
 }  // namespace
 
 const Metric& Describe(MetricId id) {
@@ -375,15 +369,8 @@ std::span<const std::string_view> KnownValues(MetricId id) {
   return metric.labels.back().values;
 }
 
-std::string MetricsMarkdown() {
-  std::string text(kPreface);
-  StrAppend(&text, "\n## Worker\n\n");
-  AppendTable(kWorker, &text);
-  StrAppend(&text, "\n## Coordinator\n\n");
-  AppendTable(kCoordinator, &text);
-  StrAppend(&text, "\n## Labels\n\n");
-  AppendLabels(&text);
-  return text;
-}
+std::span<const KnownRule> KnownRules() { return kRules; }
+
+std::span<const std::string_view> KnownActions() { return kActions; }
 
 }  // namespace entrain::metrics

@@ -2,6 +2,7 @@
 // take them from here.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,10 +21,11 @@ enum class MetricId {
   kRunStep, kRunLoss, kRunRegulariser, kRunGradientNorm, kRunLearningRate, kRunTokens, kRunTokensPerSecond,
   kRunEvalLoss, kRunEvalStep, kRunLastSample,
   // Worker: the machine.
-  kWorkerSlots, kWorkerSlotsUsed, kWorkerCoordinatorConnected, kWorkerSamplesSent, kWorkerLogLinesDropped, kWorkerDiskFree,
+  kWorkerSlots, kWorkerSlotsUsed, kWorkerCoordinatorConnected, kWorkerSamplesSent, kWorkerLogLinesDropped, kWorkerPauses,
+  kWorkerDiskFree,
   // Coordinator.
-  kRuns, kWorkers, kSlots, kSlotsUsed, kCommitSeconds, kCommittedFacts, kDecisionSeconds, kEvents, kSamplesStored, kVerdicts,
-  kRunsFinished, kLimitsReached, kCoordinatorDiskFree,
+  kRuns, kWorkers, kSlots, kSlotsUsed, kQueueWaitSeconds, kGangStartSeconds, kCommitSeconds, kCommittedFacts, kDecisionSeconds,
+  kEvents, kSamplesStored, kVerdicts, kRunVerdict, kRunsFinished, kLimitsReached, kCoordinatorDiskFree,
   kCount
 };
 
@@ -51,6 +53,19 @@ std::span<const Metric> AllMetrics();
 std::string_view NameOf(MetricId id);
 // The values known beforehand of the metric's last label.
 std::span<const std::string_view> KnownValues(MetricId id);
+
+// A health rule and what a run that it ends is said to have ended by.
+struct KnownRule {
+  std::string_view rule;
+  std::string_view reason;
+};
+std::span<const KnownRule> KnownRules();
+std::span<const std::string_view> KnownActions();
+
+// Heads that have series of their own at one time on a worker, unless it is told otherwise.
+inline constexpr std::int64_t kMaxHeadSeries = 4'096;
+// Verdicts that have a series of their own at one time.
+inline constexpr std::size_t kMaxVerdictSeries = 1'000;
 
 // docs/metrics.md; a test holds the file equal to this.
 std::string MetricsMarkdown();

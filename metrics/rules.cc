@@ -1,5 +1,7 @@
 #include "metrics/rules.h"
 
+#include <cctype>
+
 #include "base/strings.h"
 #include "metrics/query.h"
 
@@ -8,25 +10,37 @@ namespace {
 
 using enum MetricId;
 
-std::vector<RecordingRule> MakeRecordingRules() {
+// A run that moves to another machine has series on both for a moment: the one side of every join is made unique by run.
+std::vector<RecordingRule> RunRecordings() {
   return {
-      {"entrain:attention_entropy:ratio", Query("$0 / on (run) group_left () $1", {kHeadEntropy, kRunEntropyBound}),
+      {"entrain:attention_entropy:ratio", Query("$0 / on (run) group_left () max by (run) ($1)", {kHeadEntropy, kRunEntropyBound}),
        "a head's entropy as a share of the reachable maximum U = ln(T!)/T"},
+      {"entrain:layer_entropy:ratio", Query("$0 / on (run) group_left () max by (run) ($1)", {kLayerEntropy, kRunEntropyBound}),
+       "quantiles of a layer's head entropies as a share of U"},
       {"entrain:run_dead_heads:ratio",
        StrCat("sum by (run) (entrain:attention_entropy:ratio < bool ", kDeadHeadShare, ") / count by (run) (entrain:attention_entropy:ratio)"),
        "share of a run's heads that are dead, below 0.05 U"},
       {"entrain:run_dead_layers:count",
-       Query(StrCat("sum by (run) ($0{stat=\"max\"} / on (run) group_left () $1 < bool ", kDeadHeadShare, ")"),
-             {kLayerEntropy, kRunEntropyBound}),
+       StrCat("max by (run) (sum by (run, instance) (entrain:layer_entropy:ratio{stat=\"max\"} < bool ", kDeadHeadShare, "))"),
        "layers of a run in which every head is dead"},
-      {"entrain:run_heads:share", Query("$0 / on (run) group_left () sum by (run) ($0)", {kRunHeads}),
+      {"entrain:run_heads:share", Query("$0 / on (run, instance) group_left () sum by (run, instance) ($0)", {kRunHeads}),
        "share of a run's heads in each quarter of ln T"},
-      {"entrain:run_progress:ratio", Query("$0 / on (run) $1", {kRunStep, kRunTargetSteps}), "steps done as a share of the run's steps"},
-      {"entrain:decision_seconds:p99_5m",
-       Query("histogram_quantile(0.99, sum by (le) (rate($0_bucket[5m])))", {kDecisionSeconds}), "99th percentile of a decision"},
-      {"entrain:commit_seconds:p99_5m",
-       Query("histogram_quantile(0.99, sum by (le) (rate($0_bucket[5m])))", {kCommitSeconds}), "99th percentile of a journal transaction"},
+      {"entrain:run_progress:ratio", Query("max by (run) ($0) / max by (run) ($1)", {kRunStep, kRunTargetSteps}),
+       "steps done as a share of the run's steps"},
   };
+}
+
+RecordingRule P99(std::string record, MetricId histogram, std::string_view window, std::string_view meaning) {
+  const std::string pattern = StrCat("histogram_quantile(0.99, sum by (le) (rate($0_bucket[", window, "])))");
+  return {std::move(record), Query(pattern, {histogram}), meaning};
+}
+
+std::vector<RecordingRule> MakeRecordingRules() {
+  std::vector<RecordingRule> rules = RunRecordings();
+  rules.push_back(P99("entrain:queue_wait_seconds:p99_1h", kQueueWaitSeconds, "1h", "99th percentile of a run's wait in the queue"));
+  rules.push_back(P99("entrain:decision_seconds:p99_5m", kDecisionSeconds, "5m", "99th percentile of a decision"));
+  rules.push_back(P99("entrain:commit_seconds:p99_5m", kCommitSeconds, "5m", "99th percentile of a journal transaction"));
+  return rules;
 }
 
 std::vector<AlertRule> HealthAlerts() {
@@ -38,12 +52,15 @@ std::vector<AlertRule> HealthAlerts() {
        "Run {{ $labels.run }}: {{ $value | humanizePercentage }} of the heads average over everything (top quarter of ln T).",
        "Look at the entropy heat map; early layers that stay there after warm-up have stopped learning."},
       {"EntrainLossNonFinite",
-       Query("$0 != $0 or abs($0) == Inf or (increase($1{reason=\"non_finite\"}[15m]) > 0)", {kRunLoss, kVerdicts}), "0m", "warning",
+       Query("$0 != $0 or abs($0) == Inf or (sum (increase($1{reason=\"non_finite\"}[15m])) > 0)", {kRunLoss, kVerdicts}), "0m", "warning",
        "A loss or gradient stopped being finite{{ if $labels.run }} in run {{ $labels.run }}{{ end }}.",
        "`entrain list`; the run ends by itself and is never retried. Lower the learning rate or switch the regulariser on."},
       {"EntrainRunStalled", Query("time() - $0 > 300", {kRunLastSample}), "1m", "critical",
        "Run {{ $labels.run }} has not finished a step for {{ $value | humanizeDuration }}.",
        "`entrain logs RUN`; then `entrain describe RUN` for its machine, and look for a frozen rank there."},
+      {"EntrainVerdict", Query("max by (run, sweep, label, reason, rule, action) ($0)", {kRunVerdict}), "0m", "info",
+       "{{ $labels.label }} of sweep {{ $labels.sweep }}: rule {{ $labels.rule }} fired, action {{ $labels.action }}.",
+       "`entrain explain RUN` ({{ $labels.run }}) shows the evidence. A paused run waits for `entrain resume`."},
   };
 }
 
@@ -62,10 +79,14 @@ std::vector<AlertRule> FleetAlerts() {
       {"EntrainCommitSlow", "entrain:commit_seconds:p99_5m > 0.5", "10m", "warning",
        "Making a decision durable takes {{ $value | humanizeDuration }} (99th percentile).", "Look at the disk under the coordinator's --data-dir."},
       {"EntrainDiskNearlyFull",
-       Query("$0 < 2e9 or $1 < 2e9 or predict_linear($0[1h], 4 * 3600) < 0 or predict_linear($1[1h], 4 * 3600) < 0",
+       // A trend needs half an hour behind it: copying one dataset is none.
+       Query("$0 < 2e9 or $1 < 2e9 or (predict_linear($0[1h], 4 * 3600) < 0 and $0 offset 30m > 0) or "
+             "(predict_linear($1[1h], 4 * 3600) < 0 and $1 offset 30m > 0)",
              {kCoordinatorDiskFree, kWorkerDiskFree}),
        "5m", "critical", "{{ $labels.instance }}: the disk is nearly full or will be within four hours.",
        "Free space or move the folder; a run whose checkpoint does not fit fails with class storage and is tried again."},
+      {"EntrainLimitReached", Query("increase($0[15m]) > 0", {kLimitsReached}), "0m", "warning",
+       "The limit {{ $labels.limit }} was reached.", "See the runbook: each limit says what was given up for it."},
   };
 }
 
@@ -76,16 +97,23 @@ std::string Quoted(std::string_view text) {
   return out + "'";
 }
 
-void AppendAlerts(std::string_view group, const std::vector<AlertRule>& alerts, std::string* yaml) {
+// `concern` tells who should hear of it: "run" (researchers) or "fleet" (operators).
+void AppendAlerts(std::string_view group, std::string_view concern, const std::vector<AlertRule>& alerts, std::string* yaml) {
   StrAppend(yaml, "  - name: ", group, "\n    rules:\n");
   for (const AlertRule& alert : alerts) {
     StrAppend(yaml, "      - alert: ", alert.name, "\n        expr: ", Quoted(alert.expr), "\n        for: ", alert.held_for,
-              "\n        labels: {severity: ", alert.severity, "}\n        annotations:\n          summary: ", Quoted(alert.summary),
-              "\n          action: ", Quoted(alert.action), "\n          runbook: docs/runbook.md\n");
+              "\n        labels: {severity: ", alert.severity, ", concern: ", concern, "}\n        annotations:\n          summary: ", Quoted(alert.summary),
+              "\n          action: ", Quoted(alert.action), "\n          runbook: ", RunbookOf(alert), "\n");
   }
 }
 
 }  // namespace
+
+std::string RunbookOf(const AlertRule& alert) {
+  std::string anchor(alert.name);
+  for (char& c : anchor) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return StrCat("docs/runbook.md#", anchor);
+}
 
 const std::vector<RecordingRule>& RecordingRules() {
   static const std::vector<RecordingRule> rules = MakeRecordingRules();
@@ -107,8 +135,8 @@ std::string PrometheusRulesYaml() {
   for (const RecordingRule& rule : RecordingRules()) {
     StrAppend(&yaml, "      # ", rule.meaning, "\n      - record: ", rule.record, "\n        expr: ", Quoted(rule.expr), "\n");
   }
-  AppendAlerts("entrain.health", HealthAlerts(), &yaml);
-  AppendAlerts("entrain.fleet", FleetAlerts(), &yaml);
+  AppendAlerts("entrain.health", "run", HealthAlerts(), &yaml);
+  AppendAlerts("entrain.fleet", "fleet", FleetAlerts(), &yaml);
   return yaml;
 }
 

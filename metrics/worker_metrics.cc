@@ -74,6 +74,7 @@ class WorkerMetricsImpl : public WorkerMetrics {
   void CountEventsSent(std::int64_t samples) override {
     families_.Counter(kWorkerSamplesSent).Increment(static_cast<double>(samples));
   }
+  void CountPause() override { families_.Counter(kWorkerPauses).Increment(); }
   void SetCoordinatorConnected(bool connected) override {
     families_.Gauge(kWorkerCoordinatorConnected).Set(connected ? 1 : 0);
   }

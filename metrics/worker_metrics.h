@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "domain/sample.h"
+#include "metrics/names.h"
 
 namespace entrain::metrics {
 
@@ -28,8 +29,11 @@ struct SeriesLimits {
   std::int64_t grace_ms = 300'000;
   // Heads that may have series of their own at one time, over all runs of the worker. A run that would go beyond has only its
   // per-layer series.
-  std::int64_t max_heads = 4'096;
+  std::int64_t max_heads = kMaxHeadSeries;
 };
+
+// Span of the window minimum.
+inline constexpr std::int64_t kWindowMs = 60'000;
 
 // All series of one worker. Thread-safe; a scrape sees a sample whole or not at all.
 class WorkerMetrics {
@@ -37,7 +41,7 @@ class WorkerMetrics {
   // Serves /metrics and /healthz on `address` ("127.0.0.1:0" takes a free port). UNAVAILABLE names the address when it is taken.
   // `window_ms` is the span of the window minimum. `clock` outlives the result.
   static absl::StatusOr<std::unique_ptr<WorkerMetrics>> Serve(const std::string& address, const Clock* clock,
-                                                              std::int64_t window_ms = 60'000,
+                                                              std::int64_t window_ms = kWindowMs,
                                                               const SeriesLimits& limits = {});
   virtual ~WorkerMetrics() = default;
   virtual int port() const = 0;
@@ -53,6 +57,8 @@ class WorkerMetrics {
   virtual void CountDroppedLogLines(std::int64_t lines) = 0;
   // Samples that the coordinator acknowledged.
   virtual void CountEventsSent(std::int64_t samples) = 0;
+  // A run was paused by a health rule here, while the coordinator was away.
+  virtual void CountPause() = 0;
   virtual void SetCoordinatorConnected(bool connected) = 0;
   virtual void SetDiskFree(std::int64_t bytes) = 0;
 };

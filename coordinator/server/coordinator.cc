@@ -52,7 +52,7 @@ absl::Status Coordinator::Open() {
   const std::string artifacts_dir = options_.artifacts_dir.empty() ? options_.data_dir + "/artifacts" : options_.artifacts_dir;
   ENTRAIN_ASSIGN_OR_RETURN(artifacts_, artifacts::OpenArtifactFolder(artifacts_dir));
   if (!options_.metrics_listen.empty()) {
-    ENTRAIN_ASSIGN_OR_RETURN(metrics_, metrics::CoordinatorMetrics::Serve(options_.metrics_listen));
+    ENTRAIN_ASSIGN_OR_RETURN(metrics_, metrics::CoordinatorMetrics::Serve(options_.metrics_listen, clock_));
     metrics_address_ = StrCat(HostOf(options_.metrics_listen), ":", metrics_->port());
   }
   loop_ = std::make_unique<CoreLoop>(store_.get(), CoreConfigOf(options_), clock_, &published_, metrics_.get(),

@@ -100,15 +100,7 @@ void CoreLoop::Count(const std::vector<domain::Fact>& facts) {
     const auto* verdict = std::get_if<domain::VerdictRecorded>(&fact.body);
     if (verdict != nullptr && on_verdict_) on_verdict_(*verdict);
   }
-  if (metrics_ == nullptr) return;
-  for (const domain::Fact& fact : facts) {
-    if (const auto* verdict = std::get_if<domain::VerdictRecorded>(&fact.body)) {
-      metrics_->CountVerdict(std::string(domain::ToString(verdict->verdict.reason)));
-    }
-    if (const auto* finished = std::get_if<domain::RunFinished>(&fact.body)) {
-      metrics_->CountRunFinished(std::string(domain::ToString(finished->state)));
-    }
-  }
+  if (metrics_ != nullptr) counts_.Add(facts, state_, metrics_);
 }
 
 }  // namespace entrain::server

@@ -10,6 +10,7 @@
 #include "coordinator/core/core.h"
 #include "coordinator/samples/published_state.h"
 #include "coordinator/server/event_queue.h"
+#include "coordinator/server/fact_counts.h"
 #include "coordinator/server/snapshots.h"
 #include "coordinator/store/store.h"
 #include "metrics/coordinator_metrics.h"
@@ -54,6 +55,7 @@ class CoreLoop {
   std::function<void(const domain::VerdictRecorded&)> on_verdict_;
   core::State state_;
   Snapshots snapshots_;
+  FactCounts counts_;
   // Coordinator time goes on from the last committed event.
   std::int64_t base_ms_ = 0;
   std::int64_t boot_at_base_ms_ = 0;

@@ -1,11 +1,13 @@
 #include "tests/integration/prometheus.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdio>
 
 #include "base/files.h"
 #include "base/strings.h"
+#include "tests/metrics/http_get.h"
 
 namespace entrain::testing {
 namespace {
@@ -26,10 +28,12 @@ int FreePort() {
 
 }  // namespace
 
-Prometheus::Prometheus(const std::string& dir, const std::vector<std::string>& targets, const std::string& rules_file)
+Prometheus::Prometheus(const std::string& dir, const std::vector<std::string>& targets, const std::string& rules_file,
+                       const std::string& alertmanager)
     : address_(StrCat("127.0.0.1:", FreePort())) {
-  std::string config = "global: {scrape_interval: 500ms, evaluation_interval: 500ms}\n";
+  std::string config = "global: {scrape_interval: 1s, evaluation_interval: 500ms}\n";
   if (!rules_file.empty()) StrAppend(&config, "rule_files: ['", rules_file, "']\n");
+  if (!alertmanager.empty()) StrAppend(&config, "alerting: {alertmanagers: [{static_configs: [{targets: ['", alertmanager, "']}]}]}\n");
   StrAppend(&config, "scrape_configs:\n  - job_name: entrain\n    static_configs:\n      - targets:\n");
   for (const std::string& target : targets) StrAppend(&config, "          - '", target, "'\n");
   const std::string path = dir + "/prometheus.yml";
@@ -41,6 +45,28 @@ Prometheus::Prometheus(const std::string& dir, const std::vector<std::string>& t
 
 std::string Prometheus::Query(const std::string& promql) const {
   return RunCommand(StrCat("promtool query instant http://", address_, " '", promql, "' 2>/dev/null"));
+}
+
+Alertmanager::Alertmanager(const std::string& dir, const std::string& config_file) : address_(StrCat("127.0.0.1:", FreePort())) {
+  server_ = Process::Start({"/usr/bin/prometheus-alertmanager", "--config.file=" + config_file, "--storage.path=" + dir + "/alertmanager",
+                            "--web.listen-address=" + address_, "--cluster.listen-address=", "--log.level=error"},
+                           dir + "/alertmanager.log");
+}
+
+std::string Alertmanager::Alerts(const std::string& matcher) const {
+  return RunCommand(StrCat("amtool --alertmanager.url=http://", address_, " alert query -o json '", matcher, "' 2>/dev/null"));
+}
+
+std::string ScrapeText(const std::string& address) {
+  return metrics::HttpGet(std::stoi(address.substr(address.rfind(':') + 1)), "/metrics").body;
+}
+
+std::string CheckMetrics(const std::string& address) {
+  const std::string text = ScrapeText(address);
+  if (text.empty()) return "nothing served at " + address;
+  const std::string path = StrCat(::testing::TempDir(), "/exposition-", ::getpid(), ".txt");
+  EXPECT_TRUE(WriteFileAtomically(path, text).ok());
+  return RunCommand(StrCat("promtool check metrics < '", path, "' 2>&1"));
 }
 
 }  // namespace entrain::testing

@@ -2,11 +2,13 @@
 
 #include <cctype>
 #include <cstdlib>
+#include <regex>
 #include <set>
 #include <string>
 
 #include "base/files.h"
 #include "domain/event.h"
+#include "domain/health_rules.h"
 #include "domain/run_state.h"
 #include "gtest/gtest.h"
 
@@ -24,6 +26,9 @@ TEST(NamesTest, NamesAreUniqueAndFollowTheConventions) {
     if (metric.unit.starts_with("nats")) {
       EXPECT_TRUE(metric.name.ends_with("_nats")) << metric.name;
     }
+    if (metric.unit == "seconds") {
+      EXPECT_TRUE(metric.name.ends_with("_seconds")) << metric.name;
+    }
     if (metric.unit == "bytes") {
       EXPECT_TRUE(metric.name.ends_with("_bytes")) << metric.name;
     }
@@ -37,9 +42,22 @@ TEST(NamesTest, KnownStatesAndReasonsAreThoseOfTheDomain) {
   for (std::string_view state : KnownValues(MetricId::kRunsFinished)) {
     EXPECT_TRUE(domain::IsFinal(domain::ParseRunState(state).value())) << state;
   }
-  EXPECT_EQ(KnownValues(MetricId::kVerdicts).size(), 5u);
-  for (std::string_view reason : KnownValues(MetricId::kVerdicts)) EXPECT_TRUE(domain::ParseHaltReason(reason)) << reason;
+  for (const KnownRule& known : KnownRules()) EXPECT_TRUE(domain::ParseHaltReason(known.reason)) << known.reason;
+  EXPECT_EQ(KnownActions().size(), 5u);
+  for (std::string_view action : KnownActions()) EXPECT_TRUE(domain::ParseRuleAction(action)) << action;
   EXPECT_EQ(KnownValues(MetricId::kEvents).size(), std::variant_size_v<decltype(domain::Event::body)>);
+}
+
+// Its table says "non_finite" where the rules are "non_finite.loss" and so on.
+TEST(NamesTest, KnownRulesAreThoseOfThePolicyPage) {
+  const std::string page = ReadFile(std::string(ENTRAIN_SOURCE_DIR) + "/docs/policy.md").value_or("");
+  std::set<std::string> documented;
+  const std::regex row("\\n\\| `([a-z_.]+)` \\| ");
+  const std::string rules = page.substr(0, page.find("## Actions"));
+  for (auto it = std::sregex_iterator(rules.begin(), rules.end(), row); it != std::sregex_iterator(); ++it) documented.insert((*it)[1]);
+  std::set<std::string> known;
+  for (const KnownRule& one : KnownRules()) known.insert(std::string(one.rule.starts_with("non_finite") ? "non_finite" : one.rule));
+  EXPECT_EQ(known, documented);
 }
 
 // ENTRAIN_REGENERATE=1 writes the page instead.

@@ -53,6 +53,22 @@ TEST(RulesTest, NoAlertIsUntested) {
   }
 }
 
+TEST(RulesTest, NoRecordingIsUntested) {
+  const std::string cases = ReadFile(kRoot + "/tests/metrics/rules.test.yaml").value_or("");
+  for (const RecordingRule& rule : RecordingRules()) {
+    EXPECT_TRUE(std::regex_search(cases, std::regex(StrCat("- expr: '[^\n]*", rule.record)))) << rule.record;
+  }
+}
+
+// The configuration in deploy/ reads the rules and sends to an Alertmanager.
+TEST(RulesTest, PrometheusAcceptsTheConfiguration) {
+  std::string log;
+  const std::string path = kRoot + "/deploy/prometheus/prometheus.yaml";
+  EXPECT_EQ(Promtool(StrCat("check config '", path, "'"), &log), 0) << log;
+  EXPECT_NE(log.find("rules found"), std::string::npos) << log;
+  EXPECT_NE(ReadFile(path).value_or("").find("alertmanagers:"), std::string::npos);
+}
+
 TEST(RulesTest, EveryAlertHasItsAnswerInTheRunbook) {
   const std::string runbook = ReadFile(kRoot + "/docs/runbook.md").value_or("");
   for (const AlertRule& alert : AlertRules()) EXPECT_NE(runbook.find(StrCat("## ", alert.name, "\n")), std::string::npos) << alert.name;

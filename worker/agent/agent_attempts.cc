@@ -198,6 +198,7 @@ void Agent::PauseIfSick(LocalAttempt* local) {
   Log(LogLevel::kWarning, "paused while the coordinator is away", {{"attempt", local->key.ToString()}, {"reason", local->sick}});
   local->stop = worker::SendStop{local->key, domain::StopMode::kCheckpoint, StrCat("the coordinator is away; ", local->sick)};
   local->sick.clear();
+  metrics_->CountPause();
 }
 
 void Agent::Publish(LocalAttempt* local, const attempt::CheckpointWritten& checkpoint) {

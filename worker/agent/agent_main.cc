@@ -33,6 +33,7 @@ struct Flags {
   std::string slot_kind = "auto";
   std::string metrics = "127.0.0.1:0";
   std::string metrics_address_file;
+  std::int64_t metrics_max_heads = metrics::kMaxHeadSeries;
   std::string name;
   launcher::ProgramPaths programs;
   transport::TlsFiles tls;
@@ -66,6 +67,9 @@ void AddFlags(CLI::App& app, Flags* flags) {
   app.add_option("--slot-kind", flags->slot_kind, "What a slot is")->check(CLI::IsMember({"auto", "cpu", "gpu"}))->capture_default_str();
   app.add_option("--metrics", flags->metrics, "HOST:PORT for Prometheus; port 0 takes a free one")->capture_default_str();
   app.add_option("--metrics-address-file", flags->metrics_address_file, "Where to write the address that was taken");
+  app.add_option("--metrics-max-heads", flags->metrics_max_heads, "Attention heads that may have series of their own at one time")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   app.add_option("--name", flags->name, "Name of this worker for people; default: the host's name");
   app.add_option("--trainer", flags->programs.trainer, "entrain-trainer; default: beside this program");
   app.add_option("--supervisor", flags->programs.supervisor, "entrain-supervisor; default: beside this program");
@@ -189,7 +193,9 @@ absl::StatusOr<bool> RunWorker(const Flags& flags) {
   ENTRAIN_ASSIGN_OR_RETURN(
       const std::unique_ptr<artifacts::ArtifactStore> store,
       OpenWorkerArtifacts({flags.artifacts, options.dir, flags.dataset_cache_bytes, options.coordinators, options.tls}));
-  ENTRAIN_ASSIGN_OR_RETURN(const std::unique_ptr<metrics::WorkerMetrics> metrics, metrics::WorkerMetrics::Serve(flags.metrics, &clock));
+  const metrics::SeriesLimits limits{.max_heads = flags.metrics_max_heads};
+  ENTRAIN_ASSIGN_OR_RETURN(const std::unique_ptr<metrics::WorkerMetrics> metrics,
+                           metrics::WorkerMetrics::Serve(flags.metrics, &clock, metrics::kWindowMs, limits));
   const std::string metrics_address = StrCat(flags.metrics.substr(0, flags.metrics.rfind(':')), ":", metrics->port());
   if (!flags.metrics_address_file.empty()) {
     ENTRAIN_RETURN_IF_ERROR(WriteFileAtomically(flags.metrics_address_file, metrics_address + "\n"));
