@@ -257,6 +257,7 @@ absl::StatusOr<domain::WorkerInfo> FromWire(const v1::Hello& hello) {
   ENTRAIN_RETURN_IF_ERROR(RequireText(hello.name(), kMaxIdBytes * 4, "hello.name"));
   ENTRAIN_RETURN_IF_ERROR(RequireText(hello.version(), kMaxIdBytes, "hello.version"));
   ENTRAIN_RETURN_IF_ERROR(RequireText(hello.device(), kMaxIdBytes * 4, "hello.device"));
+  ENTRAIN_RETURN_IF_ERROR(RequireText(hello.peer_address(), kMaxIdBytes * 4, "hello.peer_address"));
   if (hello.slot_kind() != "cpu" && hello.slot_kind() != "gpu") {
     return BadField("hello.slot_kind", StrCat("must be \"cpu\" or \"gpu\", is \"", hello.slot_kind(), "\""));
   }

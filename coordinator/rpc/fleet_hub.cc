@@ -48,9 +48,9 @@ void WorkerConnection::Detach() {
 }
 
 absl::StatusOr<std::shared_ptr<WorkerConnection>> FleetHub::Connect(const WorkerId& worker, std::uint64_t incarnation,
-                                                                    std::function<void()> cancel) {
+                                                                    std::function<void()> cancel, std::string peer_address) {
   std::shared_ptr<WorkerConnection> older;
-  auto connection = std::make_shared<WorkerConnection>(incarnation, std::move(cancel));
+  auto connection = std::make_shared<WorkerConnection>(incarnation, std::move(cancel), std::move(peer_address));
   {
     std::lock_guard<std::mutex> lock(mutex_);
     if (closed_) return absl::UnavailableError("the coordinator is shutting down");
@@ -88,7 +88,30 @@ void FleetHub::Send(const domain::LaunchAttempt& effect) {
   const core::Sweep* sweep = run == nullptr ? nullptr : state->FindSweep(run->sweep);
   v1::CoordinatorMessage message;
   *message.mutable_launch() = wire::ToWire(effect, sweep == nullptr ? "" : sweep->spec->name);
+  if (message.launch().gang_size() > 1) Authorise(*state, message.mutable_launch());
   Push(effect.worker, std::move(message));
+}
+
+void FleetHub::Authorise(const core::State& state, v1::Launch* launch) {
+  for (v1::GangMember& member : *launch->mutable_gang()) {
+    const WorkerId id(member.worker_id());
+    if (const core::Worker* worker = state.FindWorker(id)) {
+      member.set_slot_kind(std::string(wire::ToString(worker->info.slot_kind)));
+      member.set_device(worker->info.device);
+    }
+    std::lock_guard<std::mutex> lock(mutex_);
+    const auto place = connections_.find(id);
+    if (place == connections_.end()) continue;
+    member.set_peer_address(place->second->peer_address());
+    member.set_incarnation(place->second->incarnation());
+  }
+  // Without a token the head says why it cannot launch.
+  if (!signer_.ok()) return;
+  const std::string bytes = launch->SerializeAsString();
+  const absl::StatusOr<std::string> token = signer_->Sign(bytes);
+  if (!token.ok()) return;
+  launch->set_signed_launch(bytes);
+  launch->set_peer_token(*token);
 }
 
 void FleetHub::Send(const domain::StopAttempt& effect) {

@@ -46,6 +46,7 @@ v1::CoordinatorMessage WelcomeMessage(const ServiceContext& context) {
   message.mutable_welcome()->set_protocol_version(wire::kNewestProtocol);
   message.mutable_welcome()->set_lease_ms(context.lease_ms);
   message.mutable_welcome()->set_heartbeat_interval_ms(context.heartbeat_interval_ms);
+  message.mutable_welcome()->set_peer_key(context.fleet->peer_key());
   return message;
 }
 
@@ -60,7 +61,8 @@ grpc::Status FleetService::Control(grpc::ServerContext* call, ControlStream* str
     return ToGrpc(joined.status());
   }
   const WorkerId worker = joined->info.id;
-  auto connected = context_.fleet->Connect(worker, joined->incarnation, [call] { call->TryCancel(); });
+  auto connected =
+      context_.fleet->Connect(worker, joined->incarnation, [call] { call->TryCancel(); }, first.hello().peer_address());
   if (!connected.ok()) return ToGrpc(connected.status());
   const std::shared_ptr<WorkerConnection> connection = *connected;
   Log(LogLevel::kInfo, "worker connected",
