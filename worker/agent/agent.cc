@@ -1,5 +1,7 @@
 #include "worker/agent/agent.h"
 
+#include <unistd.h>
+
 #include <filesystem>
 
 #include "base/files.h"
@@ -32,6 +34,7 @@ Agent::Agent(AgentOptions options, artifacts::ArtifactStore* store, metrics::Wor
       tasks_(std::make_unique<KeyedTasks>(kTaskThreads)) {}
 
 Agent::~Agent() {
+  peer_server_.reset();
   link_.reset();
   const std::int64_t deadline_boot_ms = Now() + kStreamsEndMs;
   while (stream_token_.use_count() > 1 && Now() < deadline_boot_ms) mailbox_->RunFor(1);
@@ -76,7 +79,7 @@ void Agent::Restore() {
   for (const std::string& folder : folders) {
     LocalAttempt* local = Adopt(folder);
     if (local == nullptr) continue;
-    worker::RestoredAttempt known{.key = local->key, .started = local->delivery.ready, .end = {}, .published = {}};
+    worker::RestoredAttempt known{.key = local->key, .started = local->delivery.ready, .member = local->member, .end = {}, .published = {}};
     known.published = local->journal.ReadPublished(local->key.attempt);
     for (const domain::Checkpoint& checkpoint : known.published) local->published.insert(checkpoint.step);
     restored.attempts.push_back(std::move(known));
@@ -129,6 +132,7 @@ void Agent::Do(const worker::StartAttempt& action) {
   const v1::Launch launch = std::move(found->second);
   launches_.erase(found);
   auto local = std::make_unique<LocalAttempt>(launch, FolderOf(action.launch.key));
+  local->member = PlaceInGang(launch, options_.self.id) > 0;
   Log(LogLevel::kInfo, "launch", {{"attempt", action.launch.key.ToString()}, {"label", launch.label()},
                                   {"resume_step", std::to_string(launch.resume_from().step())}});
   Start(attempts_.insert_or_assign(action.launch.key, std::move(local)).first->second.get());
@@ -145,6 +149,7 @@ void Agent::Do(const worker::SendStop& action) {
 void Agent::Do(const worker::KillAttempt& action) {
   LocalAttempt* local = Find(action.key);
   if (local == nullptr || local->phase > Phase::kLive) return;
+  if (local->phase == Phase::kPrepared) return DropPrepared(local, domain::EndCause::kFenced, action.reason);
   Log(LogLevel::kWarning, "kill", {{"attempt", action.key.ToString()}, {"reason", action.reason}});
   local->kill_reason = action.reason;
   tasks_->Add(action.key.ToString(), [folder = local->folder.root()] {
@@ -176,11 +181,12 @@ void Agent::Do(const worker::DropAttempt& action) {
   const auto found = attempts_.find(action.key);
   if (found == attempts_.end()) return;
   const std::string folder = found->second->folder.root();
-  if (found->second->phase != Phase::kEnded) metrics_->RunEnded(action.key.run.value());
+  if (found->second->phase != Phase::kEnded && !found->second->member) metrics_->RunEnded(action.key.run.value());
   attempts_.erase(found);
   tasks_->Add(action.key.ToString(), [folder] {
     const absl::Status killed = launcher::KillGang(folder, 0);
     std::error_code error;
+    std::filesystem::remove(launcher::RuntimePathsOf(folder, ::geteuid()).grant, error);
     if (killed.ok()) std::filesystem::remove_all(folder, error);
     if (!killed.ok()) Log(LogLevel::kError, "kill failed", {{"reason", std::string(killed.message())}});
     if (error) Log(LogLevel::kError, "delete failed", {{"folder", folder}, {"reason", error.message()}});

@@ -16,6 +16,7 @@
 #include "worker/agent/keyed_tasks.h"
 #include "worker/agent/local_attempt.h"
 #include "worker/agent/mailbox.h"
+#include "worker/agent/peer_service.h"
 #include "worker/core/worker_core.h"
 #include "worker/launcher/launcher.h"
 
@@ -30,6 +31,8 @@ struct AgentOptions {
   worker::WorkerCoreConfig core;
   std::uint64_t first_number = 1;  // of reports and connections
   std::int64_t drain_limit_ms = 60'000;
+  std::string peer_listen;   // HOST:PORT of the peer service; empty: none
+  std::string peer_address;  // HOST or HOST:PORT under which other workers reach it; empty: peer_listen's
 };
 
 class Agent {
@@ -38,6 +41,8 @@ class Agent {
   Agent(AgentOptions options, artifacts::ArtifactStore* store, metrics::WorkerMetrics* metrics, const Clock* clock);
   ~Agent();
 
+  // Before Run: serves other workers, where the options say so.
+  absl::Status ListenToPeers();
   // Runs until drained: true when every attempt ended and everything was acknowledged within the limit.
   bool Run();
   // Thread-safe. Every gang stops at a checkpoint, all is reported, Run returns.
@@ -79,6 +84,19 @@ class Agent {
   void Close(LocalAttempt* local);
   void Closed(const domain::AttemptKey& key, domain::AttemptEnd end);
   void TellDelivered(LocalAttempt* local);
+
+  // --- gangs over several machines (agent_peers.cc) ---
+  PeerHandlers MakePeerHandlers();
+  // The head asks for this machine's part. Answered once it is ready, or why it is not.
+  void PreparePart(const v1::Launch& launch, PeerAnswer<v1::PrepareResponse> answer);
+  void PartPrepared(const domain::AttemptKey& key, const std::optional<domain::AttemptEnd>& end);
+  void StartPart(const domain::AttemptKey& key, const launcher::OrtedParameters& parameters, PeerAnswer<v1::StartDaemonResponse> answer);
+  void EndPart(const domain::AttemptKey& key, PeerAnswer<v1::EndResponse> answer);
+  // A prepared part that nobody started, or that is to go: it has no process yet.
+  void DropPrepared(LocalAttempt* local, domain::EndCause cause, const std::string& why);
+  void AnswerEnd(LocalAttempt* local);
+  void StopRanks(LocalAttempt* local);
+  bool MayStartFor(const v1::Launch& launch, absl::Status* why_not) const;
 
   // --- coordinator (agent_link.cc) ---
   void TickLink();
@@ -122,8 +140,10 @@ class Agent {
   std::int64_t heartbeat_interval_ms_ = 5'000;
   std::string last_link_problem_;
 
-  // Last: its tasks end before the rest goes.
+  std::string peer_address_;  // told to the coordinator; empty: no peer service
+  // Last: tasks and calls end before the rest goes.
   std::unique_ptr<KeyedTasks> tasks_;
+  std::unique_ptr<PeerServer> peer_server_;
 };
 
 }  // namespace entrain::agent

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "worker/agent/agent.h"
+#include "worker/agent/gang_machines.h"
 #include "worker/agent/launch_plan.h"
 #include "worker/attempt/control_socket.h"
 
@@ -26,6 +27,9 @@ constexpr auto kPublishPause = std::chrono::seconds(1);
 constexpr std::int64_t kPublishAgainMs = 2'000;
 // How long the log of an ended attempt may hold its folder back once its samples are delivered.
 constexpr std::int64_t kLogPatienceMs = 10'000;
+// How long a part waits for its gang's head: for the start, and at the end for the question what it left.
+constexpr std::int64_t kPreparedLimitMs = 60'000;
+constexpr std::int64_t kHeadPatienceMs = 45'000;
 
 AttemptEnd EndOf(EndCause cause, std::string message) {
   AttemptEnd end;
@@ -34,26 +38,23 @@ AttemptEnd EndOf(EndCause cause, std::string message) {
   return end;
 }
 
-// Makes the folder and starts the supervisor. An end when that was not possible; nothing is left behind then.
+// Makes the folder, on a gang's other machines their parts too, and starts the supervisor. An end when that was not possible; nothing is left behind then.
 std::optional<AttemptEnd> MakeAndStart(const v1::Launch& launch, const domain::WorkerInfo& self, const artifacts::ArtifactStore& store,
-                                       const std::string& folder, const launcher::LaunchOptions& options) {
-  const attempt::AttemptFolder files(folder);
+                                       const std::string& folder, const launcher::LaunchOptions& options, const transport::TlsFiles& tls) {
+  if (std::optional<AttemptEnd> end = MakeAttemptFolder(launch, self, store, folder)) return end;
   absl::Status status;
-  if (!files.ReadSpec().ok()) {
-    const std::variant<attempt::AttemptSpec, AttemptEnd> plan = PlanLaunch(launch, self, store, folder);
-    if (const auto* end = std::get_if<AttemptEnd>(&plan)) return *end;
-    status = MakeFolders(folder);
-    if (status.ok()) status = AttemptJournal(folder).WriteLaunch(launch);
-    if (status.ok()) status = files.Create(std::get<attempt::AttemptSpec>(plan), launch.config_json());
+  if (SpansMachines(launch)) {
+    if (std::optional<AttemptEnd> end = PrepareMachines(launch, folder, tls)) {
+      RemoveAttemptFolder(folder);
+      return end;
+    }
   }
-  const bool made = status.ok();
-  if (made) status = launcher::StartSupervisor(folder, options);
+  status = launcher::StartSupervisor(folder, options);
   // It stands, or it stood and the folder tells how it ended.
   if (status.ok() || absl::IsFailedPrecondition(status)) return std::nullopt;
-  launcher::KillGang(folder, 0).IgnoreError();
-  std::error_code ignored;
-  std::filesystem::remove_all(folder, ignored);
-  return EndOf(made ? EndCause::kLaunch : EndCause::kStorage, std::string(status.message()));
+  if (SpansMachines(launch)) CollectGangEnd(folder, {});
+  RemoveAttemptFolder(folder);
+  return EndOf(EndCause::kLaunch, std::string(status.message()));
 }
 
 // A root behind the coordinator while that is away: the checkpoint waits on this machine, as its record does.
@@ -87,33 +88,40 @@ std::string Agent::FolderOf(const AttemptKey& key) const { return StrCat(options
 LocalAttempt* Agent::Adopt(const std::string& folder) {
   const absl::StatusOr<v1::Launch> launch = AttemptJournal(folder).ReadLaunch();
   const absl::StatusOr<attempt::AttemptSpec> spec = attempt::AttemptFolder(folder).ReadSpec();
-  if (!launch.ok() || !spec.ok()) {
+  const absl::StatusOr<launcher::GangState> state = launcher::FindSupervisor(folder);
+  const bool never_started = state.ok() && *state == launcher::GangState::kNotStarted;
+  // A gang over several machines begins as a whole or not at all.
+  if (!launch.ok() || !spec.ok() || (never_started && SpansMachines(*launch))) {
     // The launch did not get as far as a process; the coordinator sends it again.
     Log(LogLevel::kWarning, "incomplete attempt folder deleted", {{"folder", folder}});
-    launcher::KillGang(folder, 0).IgnoreError();
-    std::error_code ignored;
-    std::filesystem::remove_all(folder, ignored);
+    RemoveAttemptFolder(folder);
     return nullptr;
   }
   auto made = std::make_unique<LocalAttempt>(*launch, folder);
   LocalAttempt* local = attempts_.insert_or_assign(made->key, std::move(made)).first->second.get();
-  const absl::StatusOr<launcher::GangState> state = launcher::FindSupervisor(folder);
-  const bool never_started = state.ok() && *state == launcher::GangState::kNotStarted;
+  local->member = PlaceInGang(*launch, options_.self.id) > 0;
   Log(LogLevel::kInfo, "attempt adopted", {{"attempt", local->key.ToString()}, {"alive", state.ok() && *state == launcher::GangState::kRunning ? "yes" : "no"}});
   if (never_started) {
     Start(local);
   } else {
     local->phase = Phase::kLive;
-    metrics_->RunBegan(LabelsOf(*launch), local->key.attempt);
+    if (!local->member) metrics_->RunBegan(LabelsOf(*launch), local->key.attempt);
   }
   local->told_up = local->delivery.ready;
   return local;
 }
 
 void Agent::Start(LocalAttempt* local) {
+  if (local->member) {
+    tasks_->Add(local->key.ToString(), [this, mailbox = mailbox_, key = local->key, launch = local->launch, folder = local->folder.root()] {
+      std::optional<AttemptEnd> end = MakeAttemptFolder(launch, options_.self, *store_, folder);
+      mailbox->Post([this, key, end = std::move(end)] { PartPrepared(key, end); });
+    });
+    return;
+  }
   metrics_->RunBegan(LabelsOf(local->launch), local->key.attempt);
   tasks_->Add(local->key.ToString(), [this, mailbox = mailbox_, key = local->key, launch = local->launch, folder = local->folder.root()] {
-    std::optional<AttemptEnd> end = MakeAndStart(launch, options_.self, *store_, folder, options_.launch);
+    std::optional<AttemptEnd> end = MakeAndStart(launch, options_.self, *store_, folder, options_.launch, options_.tls);
     mailbox->Post([this, key, end = std::move(end)] { Started(key, end); });
   });
 }
@@ -135,6 +143,11 @@ void Agent::Poll(LocalAttempt* local) {
     if (!state.ok() || *state == launcher::GangState::kEnded) local->phase = Phase::kDraining;
   }
   const AttemptKey key = local->key;
+  if (local->phase == Phase::kPrepared && Now() - local->prepared_boot_ms > kPreparedLimitMs) {
+    DropPrepared(local, EndCause::kLaunch, "the gang's head did not start it");
+    local = Find(key);
+    if (local == nullptr) return;
+  }
   PublishAgain(local);
   if (local->phase == Phase::kLive || local->phase == Phase::kDraining) ReadEvents(local);
   // What was read may have ended it.
@@ -246,6 +259,7 @@ void Agent::Published(const AttemptKey& key, const attempt::CheckpointWritten& c
 
 void Agent::TrySendStop(LocalAttempt* local) {
   if (local->phase != Phase::kLive) return;
+  if (local->member) return StopRanks(local);
   const absl::StatusOr<attempt::AttemptSpec> spec = local->folder.ReadSpec();
   if (!spec.ok()) return;
   // Nobody listens while the trainer is still loading: tried again at every tick.
@@ -257,7 +271,7 @@ void Agent::Close(LocalAttempt* local) {
   tasks_->Add(local->key.ToString(), [this, mailbox = mailbox_, key = local->key, folder = local->folder.root(), progress = local->events.progress()] {
     // A supervisor that was killed leaves its gang to the kernel; this makes sure.
     const absl::Status killed = launcher::KillGang(folder, 0);
-    AttemptEnd end = launcher::CollectEnd(folder, progress);
+    AttemptEnd end = CollectGangEnd(folder, progress);
     if (!killed.ok()) end.message = StrCat(std::string(killed.message()), "\n", end.message);
     mailbox->Post([this, key, end = std::move(end)] { Closed(key, end); });
   });
@@ -278,12 +292,19 @@ void Agent::Closed(const AttemptKey& key, AttemptEnd end) {
   local->phase = Phase::kEnded;
   local->ended_boot_ms = Now();
   local->stop.reset();
-  metrics_->RunEnded(key.run.value());
+  local->end = end;
+  if (!local->member) metrics_->RunEnded(key.run.value());
+  AnswerEnd(local);
   On(worker::SupervisorEnded{key, end});
 }
 
 void Agent::TellDelivered(LocalAttempt* local) {
   if (local->told_delivered) return;
+  if (local->member) {
+    local->told_delivered = local->fenced || local->ended_by_head || Now() - local->ended_boot_ms > kHeadPatienceMs;
+    if (local->told_delivered) On(worker::EventsDelivered{local->key});
+    return;
+  }
   const bool samples = local->fenced || local->events.Delivered();
   const bool log = local->fenced || local->log.Delivered() || Now() - local->ended_boot_ms > kLogPatienceMs;
   if (!samples || !log) return;

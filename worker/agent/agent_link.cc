@@ -53,6 +53,7 @@ void Agent::Connect() {
   v1::Hello hello = wire::ToWire(options_.self);
   hello.set_protocol_version(kProtocolVersion);
   hello.set_incarnation(generation_);
+  hello.set_peer_address(peer_address_);
   for (const domain::AttemptKey& key : core_.HelloAttempts()) *hello.add_live_attempts() = wire::ToWire(key);
   // Every handler hands its message to the loop, which takes those of the newest link only.
   const auto post = [this, mailbox = mailbox_, generation = generation_](auto handle) {
@@ -113,6 +114,7 @@ void Agent::OnWelcome(const v1::Welcome& welcome) {
   back_off_ms_ = 0;
   last_link_problem_.clear();
   heartbeat_interval_ms_ = std::clamp<std::int64_t>(welcome.heartbeat_interval_ms(), 50, 60'000);
+  if (peer_server_) peer_server_->keys().Add(welcome.peer_key());
   metrics_->SetCoordinatorConnected(true);
   Log(LogLevel::kInfo, "connected", {{"lease_ms", std::to_string(welcome.lease_ms())}, {"attempts", std::to_string(attempts_.size())}});
   link_->OpenDataStreams();
@@ -171,7 +173,8 @@ void Agent::SendHeartbeat() {
 }
 
 void Agent::SendStreams(LocalAttempt* local) {
-  if (!link_ || !welcomed_ || local->fenced) return;
+  // The head has the gang's events, and its log has the lines of all ranks.
+  if (!link_ || !welcomed_ || local->fenced || local->member) return;
   while (const v1::SampleBatch* batch = local->events.NextBatch()) {
     if (!link_->SendSamples(*batch)) break;  // its queue is full; the files wait
     local->events.BatchSent();

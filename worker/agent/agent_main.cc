@@ -41,6 +41,10 @@ struct Flags {
   std::int64_t drain_limit_ms = 60'000;
   std::int64_t daemon_absence_limit_ms = 600'000;
   std::int64_t isolation_limit_ms = 24LL * 60 * 60 * 1000;
+  std::int64_t link_timeout_ms = 15'000;
+  std::int64_t heartbeat_timeout_ms = 10'000;
+  std::string peer_listen;
+  std::string peer_address;
   bool verbose = false;
 };
 
@@ -80,6 +84,13 @@ void AddFlags(CLI::App& app, Flags* flags) {
   app.add_option("--drain-limit-ms", flags->drain_limit_ms, "From the first signal to the end at the latest")->capture_default_str();
   app.add_option("--daemon-absence-limit-ms", flags->daemon_absence_limit_ms, "How long gangs run on without a daemon")->capture_default_str();
   app.add_option("--isolation-limit-ms", flags->isolation_limit_ms, "How long gangs run on without a coordinator")->capture_default_str();
+  app.add_option("--peer-listen", flags->peer_listen,
+                 "HOST:PORT at which the other workers of a gang reach this one; port 0 takes a free one. Needs TLS; without it no gang spans this machine");
+  app.add_option("--peer-address", flags->peer_address, "HOST or HOST:PORT that they dial; default: as listened at");
+  app.add_option("--link-timeout-ms", flags->link_timeout_ms, "A gang's machine that does not answer for so long is lost, and the gang ends")
+      ->check(CLI::Range(1'000, 3'600'000))->capture_default_str();
+  app.add_option("--heartbeat-timeout-ms", flags->heartbeat_timeout_ms, "A rank whose process does not run for so long is frozen, and the gang ends")
+      ->check(CLI::Range(2'000, 3'600'000))->capture_default_str();
   app.add_flag("--verbose", flags->verbose, "Log more");
 }
 
@@ -128,6 +139,8 @@ absl::StatusOr<launcher::ProgramPaths> Programs(const Flags& flags) {
   programs.trainer = choose(flags.programs.trainer, found.trainer);
   programs.supervisor = choose(flags.programs.supervisor, found.supervisor);
   programs.mpirun = choose(flags.programs.mpirun, found.mpirun);
+  programs.orted = found.orted;
+  programs.rsh_agent = found.rsh_agent;
   for (const auto& [name, program] : {std::pair{"trainer", programs.trainer}, std::pair{"supervisor", programs.supervisor}}) {
     if (program.empty() || ::access(program.c_str(), X_OK) != 0) {
       return absl::NotFoundError(StrCat("entrain-", name, " is not executable", program.empty() ? " beside this program" : ": " + program,
@@ -185,6 +198,10 @@ absl::StatusOr<bool> RunWorker(const Flags& flags) {
   options.drain_limit_ms = flags.drain_limit_ms;
   options.launch.daemon_absence_limit_ms = flags.daemon_absence_limit_ms;
   options.core.isolation_limit_ms = flags.isolation_limit_ms;
+  options.launch.link_timeout_ms = flags.link_timeout_ms;
+  options.launch.heartbeat_timeout_ms = flags.heartbeat_timeout_ms;
+  options.peer_listen = flags.peer_listen;
+  options.peer_address = flags.peer_address;
   ENTRAIN_ASSIGN_OR_RETURN(options.self, DescribeSelf(flags));
   ENTRAIN_ASSIGN_OR_RETURN(options.launch.programs, Programs(flags));
   ENTRAIN_ASSIGN_OR_RETURN(const std::unique_ptr<WorkerIdentity> identity, WorkerIdentity::Open(options.dir, &ids));
@@ -203,6 +220,7 @@ absl::StatusOr<bool> RunWorker(const Flags& flags) {
   Log(LogLevel::kInfo, "worker", {{"id", options.self.id.value()}, {"slots", std::to_string(options.self.slots)},
                                   {"device", options.self.device}, {"metrics", metrics_address}, {"build", options.self.version}});
   Agent agent(std::move(options), store.get(), metrics.get(), &clock);
+  ENTRAIN_RETURN_IF_ERROR(agent.ListenToPeers());
   HandleSignals(&agent);
   return agent.Run();
 }

@@ -16,7 +16,10 @@ std::string AttemptJournal::Path(std::string_view name) const { return StrCat(fo
 
 absl::Status AttemptJournal::WriteLaunch(const v1::Launch& launch) const {
   ENTRAIN_RETURN_IF_ERROR(MakeFolders(folder_ + "/daemon"));
-  return WriteFileAtomically(Path("launch.pb"), launch.SerializeAsString());
+  v1::Launch kept = launch;
+  kept.clear_signed_launch();
+  kept.clear_peer_token();
+  return WriteFileAtomically(Path("launch.pb"), kept.SerializeAsString());
 }
 
 absl::StatusOr<v1::Launch> AttemptJournal::ReadLaunch() const {

@@ -1,6 +1,6 @@
 // What the daemon keeps about one attempt in the attempt's folder, so that a restarted one goes on where it was.
 //
-//   daemon/launch.pb   the coordinator's Launch message
+//   daemon/launch.pb   the coordinator's Launch message, without its token
 //   daemon/delivered   Delivery, rewritten after acknowledgements
 //   daemon/published   one published checkpoint a line, appended: STEP BYTES HASH PATH
 #pragma once

@@ -1,5 +1,10 @@
 #include "worker/agent/launch_plan.h"
 
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/status_macros.h"
@@ -7,6 +12,7 @@
 #include "proto/convert.h"
 #include "proto/journal.h"
 #include "sweep/run_config_json.h"
+#include "worker/agent/peer_grant.h"
 #include "worker/launcher/gang_command.h"
 
 namespace entrain::agent {
@@ -53,22 +59,75 @@ absl::StatusOr<AttemptEnd> ResolveFolders(const v1::Launch& launch, const domain
   return absl::NotFoundError("no end");
 }
 
+// The first IPv4 address of a host name, as digits; empty: it has none.
+std::string ResolveIp(const std::string& host) {
+  addrinfo hints{};
+  hints.ai_family = AF_INET;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0 || found == nullptr) return "";
+  char text[INET_ADDRSTRLEN] = "";
+  ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(found->ai_addr)->sin_addr, text, sizeof(text));
+  ::freeaddrinfo(found);
+  return text;
+}
+
+// The name of the interface with this address; empty: this machine has none. (Open MPI takes an address with a mask as well, but a mask of
+// 32 bits lets every interface through.)
+std::string InterfaceOf(const std::string& ip) {
+  ifaddrs* all = nullptr;
+  if (::getifaddrs(&all) != 0) return "";
+  std::string name;
+  for (const ifaddrs* entry = all; entry != nullptr && name.empty(); entry = entry->ifa_next) {
+    if (entry->ifa_addr == nullptr || entry->ifa_addr->sa_family != AF_INET) continue;
+    char text[INET_ADDRSTRLEN] = "";
+    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(entry->ifa_addr)->sin_addr, text, sizeof(text));
+    if (ip == text) name = entry->ifa_name;
+  }
+  ::freeifaddrs(all);
+  return name;
+}
+
+// How the gang's machines find each other; empty, or why they cannot.
+std::string BindMachines(const v1::Launch& launch, int own, attempt::AttemptSpec* spec) {
+  for (int i = 0; i < launch.gang_size(); ++i) {
+    const v1::GangMember& member = launch.gang(i);
+    if (member.peer_address().empty()) {
+      return StrCat("worker ", member.worker_id(), " takes no part in gangs over several machines: it is away, or was started without --peer-listen");
+    }
+    if (member.slot_kind() != launch.gang(own).slot_kind()) {
+      return StrCat("worker ", member.worker_id(), " offers ", member.slot_kind(), " slots, worker ", launch.gang(own).worker_id(), " ", launch.gang(own).slot_kind());
+    }
+    const std::size_t colon = member.peer_address().rfind(':');
+    const std::string host = member.peer_address().substr(0, colon);
+    const std::string ip = ResolveIp(host);
+    if (ip.empty() || colon == std::string::npos) return StrCat("worker ", member.worker_id(), ": ", host, " has no IPv4 address");
+    StrAppend(&spec->hosts, i == 0 ? "" : ",", ip, ":", member.slots_size());
+    if (i == own) spec->network_interface = InterfaceOf(ip);
+    if (i == own && spec->network_interface.empty()) return StrCat("the peer address ", ip, " is on no interface of worker ", member.worker_id());
+    // The head watches all, the others the head.
+    if (i != own && (own == 0 || i == 0)) StrAppend(&spec->watched, spec->watched.empty() ? "" : ",", ip, member.peer_address().substr(colon));
+  }
+  return "";
+}
+
 // This machine's part of the gang; empty when it has none that it could hold.
 std::string BindSlots(const v1::Launch& launch, const domain::RunConfig& config, const domain::WorkerInfo& self, attempt::AttemptSpec* spec) {
-  for (const v1::GangMember& member : launch.gang()) {
-    if (member.worker_id() == self.id.value()) spec->slots.assign(member.slots().begin(), member.slots().end());
+  const int own = PlaceInGang(launch, self.id);
+  if (own < 0 || launch.gang(own).slots().empty()) return StrCat("the gang has no slots of worker ", self.id.value());
+  spec->slots.assign(launch.gang(own).slots().begin(), launch.gang(own).slots().end());
+  std::int64_t ranks = 0;
+  for (int i = 0; i < launch.gang_size(); ++i) {
+    if (i == own) spec->first_rank = ranks;
+    ranks += launch.gang(i).slots_size();
   }
-  if (launch.gang_size() != config.resources.machines) {
-    return StrCat("the gang has ", launch.gang_size(), " machines, its configuration wants ", config.resources.machines);
-  }
-  if (launch.gang_size() != 1) return StrCat("this worker launches gangs of one machine; this one has ", launch.gang_size());
-  if (static_cast<std::int64_t>(spec->slots.size()) != config.resources.ranks_per_machine) {
-    return StrCat("the gang has ", spec->slots.size(), " slots of worker ", self.id.value(), " for ", config.resources.ranks_per_machine, " ranks");
+  if (ranks != config.resources.WorldSize()) {
+    return StrCat("the gang has ", ranks, " slots, its configuration wants ", config.resources.WorldSize(), " ranks");
   }
   for (const std::int32_t slot : spec->slots) {
     if (slot < 0 || slot >= self.slots) return StrCat("slot ", slot, " is not one of this worker's ", self.slots);
   }
-  return "";
+  return SpansMachines(launch) ? BindMachines(launch, own, spec) : "";
 }
 
 }  // namespace
@@ -83,12 +142,13 @@ std::variant<attempt::AttemptSpec, AttemptEnd> PlanLaunch(const v1::Launch& laun
   const absl::StatusOr<AttemptEnd> unresolved = ResolveFolders(launch, *config, store, &spec);
   if (unresolved.ok()) return *unresolved;
   spec.world_size = config->resources.WorldSize();
-  spec.ranks_per_machine = config->resources.ranks_per_machine;
+  // Of this machine: a gang for several may have found room on one.
+  spec.ranks_per_machine = static_cast<std::int64_t>(spec.slots.size());
   spec.threads_per_rank = config->resources.threads_per_rank;
   const bool on_gpu = self.slot_kind == domain::SlotKind::kGpu;
   spec.device = on_gpu ? "cuda" : "cpu";
   spec.collective = spec.world_size == 1 ? "single" : on_gpu ? "nccl" : "mpi";
-  spec.control_socket = launcher::RuntimePathsOf(attempt_folder, ::geteuid()).control_socket;
+  if (!IsMember(spec)) spec.control_socket = launcher::RuntimePathsOf(attempt_folder, ::geteuid()).control_socket;
   return spec;
 }
 

@@ -14,6 +14,7 @@
 #include "worker/agent/event_tail.h"
 #include "worker/agent/launch_plan.h"
 #include "worker/agent/log_tail.h"
+#include "worker/agent/peer_service.h"
 #include "worker/core/worker_core.h"
 
 namespace entrain::agent {
@@ -21,6 +22,7 @@ namespace entrain::agent {
 struct LocalAttempt {
   enum class Phase {
     kStarting,  // its folder and supervisor are being made
+    kPrepared,  // a part of another worker's gang that waits for its start
     kLive,      // its supervisor stands
     kDraining,  // the supervisor is gone; events are read to the end and checkpoints published
     kClosing,   // how it ended is being collected
@@ -61,6 +63,15 @@ struct LocalAttempt {
   std::int64_t publish_again_boot_ms = 0;
   std::string publish_error;  // of the newest checkpoint; empty when it was published
   std::int64_t ended_boot_ms = 0;
+
+  // --- A part of a gang whose head is another worker ---
+  bool member = false;
+  bool ended_by_head = false;  // which knows what it left
+  std::int64_t prepared_boot_ms = 0;
+  std::optional<domain::AttemptEnd> end;
+  std::vector<PeerAnswer<v1::PrepareResponse>> await_prepared;
+  std::vector<PeerAnswer<v1::StartDaemonResponse>> await_started;
+  std::vector<PeerAnswer<v1::EndResponse>> await_end;
 };
 
 }  // namespace entrain::agent

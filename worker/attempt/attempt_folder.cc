@@ -31,6 +31,10 @@ std::string EncodeSpec(const AttemptSpec& spec) {
       .Add("threads_per_rank", spec.threads_per_rank)
       .Add("slots", spec.slots)
       .Add("allow_inexact_resume", spec.allow_inexact_resume)
+      .Add("first_rank", spec.first_rank)
+      .Add("hosts", spec.hosts)
+      .Add("network_interface", spec.network_interface)
+      .Add("watched", spec.watched)
       .Finish();
 }
 
@@ -52,6 +56,9 @@ absl::Status CheckSpec(const JsonReader& fields, const AttemptSpec& spec, std::i
   }
   if (spec.threads_per_rank < 1) {
     return fields.Problem("threads_per_rank", StrCat("must be positive, is ", spec.threads_per_rank));
+  }
+  if (spec.first_rank < 0 || spec.first_rank + LocalRanks(spec) > spec.world_size) {
+    return fields.Problem("first_rank", StrCat("is ", spec.first_rank, " with ", LocalRanks(spec), " ranks of ", spec.world_size));
   }
   if (spec.device != "cpu" && spec.device != "cuda") {
     return fields.Problem("device", StrCat("is '", spec.device, "'; known are cpu and cuda"));
@@ -100,6 +107,9 @@ absl::StatusOr<AttemptSpec> AttemptFolder::ReadSpec() const {
       .Get("slots", &spec.slots)
       .Get("allow_inexact_resume", &spec.allow_inexact_resume);
   if (fields.Has("device")) fields.Get("device", &spec.device);
+  if (fields.Has("hosts")) {
+    fields.Get("first_rank", &spec.first_rank).Get("hosts", &spec.hosts).Get("network_interface", &spec.network_interface).Get("watched", &spec.watched);
+  }
   ENTRAIN_RETURN_IF_ERROR(fields.status());
   ENTRAIN_RETURN_IF_ERROR(CheckSpec(fields, spec, attempt));
   spec.key = {RunId(run), static_cast<AttemptNumber>(attempt)};

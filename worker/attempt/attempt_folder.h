@@ -1,5 +1,5 @@
 // The attempt folder: the only interface between a trainer and the daemon of its machine. It lies on local disk, one a machine of
-// the gang, and outlives every process that uses it. No torch, no gRPC.
+// the gang (run.json is the same in all, the rest is of that machine's ranks), and outlives every process that uses it. No torch, no gRPC.
 //
 //   <attempts>/<run>.<attempt>/
 //     run.json               the run configuration, byte-identical for every attempt
@@ -9,7 +9,8 @@
 //     checkpoints/step-00000100/  written by rank 0, complete once renamed to this name
 //     supervisor.json        the supervisor's pid and start time; supervisor-exit.json once the launcher ended
 //     log.txt                standard output and error of the gang
-//     heartbeat/rank-0       touched by every rank at every step
+//     heartbeat/rank-0       touched by every rank once a second, by a thread of its own: it says that the process runs
+//     orted                  on the gang's other machines: what their Open MPI daemon was told
 //     reserve                blocks given back on a full disk, so that the records that say so can be written
 //
 // Folders of format N and N-1 are read; attempt.json carries the number.
@@ -46,7 +47,20 @@ struct AttemptSpec {
   std::int64_t threads_per_rank = 1;
   std::vector<std::int32_t> slots;  // of this machine; GPU indices when the slots are GPUs
   bool allow_inexact_resume = false;
+  // Of a gang over several machines; empty and 0 on one machine, as in folders without them.
+  std::int64_t first_rank = 0;  // of this machine's ranks, one a slot; the head's is 0
+  std::string hosts;            // IP:RANKS of every machine, the head's first, separated by commas
+  std::string network_interface;  // of this machine: the one with its address among them
+  std::string watched;          // IP:PORT, separated by commas: machines whose silence ends this machine's part
 };
+
+inline bool SpansMachines(const AttemptSpec& spec) { return !spec.hosts.empty(); }
+// A machine of the gang other than its head's.
+inline bool IsMember(const AttemptSpec& spec) { return SpansMachines(spec) && spec.first_rank > 0; }
+// Ranks of this machine.
+inline std::int64_t LocalRanks(const AttemptSpec& spec) {
+  return SpansMachines(spec) ? static_cast<std::int64_t>(spec.slots.size()) : spec.world_size;
+}
 
 // How one rank ended.
 struct TerminalRecord {

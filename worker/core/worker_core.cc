@@ -84,7 +84,7 @@ void WorkerCore::Stop(const AttemptKey& key, Local* local, StopMode mode, const 
   local->stopping = mode;
   local->stop_reason = reason;
   // Before the gang is up nobody listens and there is nothing to save.
-  if (!local->started) {
+  if (!local->started && !local->member) {
     Kill(key, local, reason, now_ms);
     return;
   }
@@ -106,6 +106,8 @@ void WorkerCore::Forget(const AttemptKey& key, const std::string& reason, std::i
   if (local.forgotten) return;
   local.forgotten = true;
   if (!local.end.has_value()) Kill(key, &local, reason, now_ms);
+  // The coordinator asks since its slots here count as held: its end was told while its gang was taken to live, which freed nothing.
+  if (local.member && local.end.has_value() && !HasReports(key)) AddReport(domain::AttemptEnded{{}, 0, key, *local.end});
   DropIfDone(key);
 }
 
@@ -117,6 +119,7 @@ void WorkerCore::Handle(const Restored& event, std::int64_t) {
     newest = std::max(newest, key.attempt);
     Local& local = attempts_[key];
     local.started = found.started;
+    local.member = found.member;
     local.end = found.end;
     if (found.started) AddReport(domain::AttemptStarted{{}, 0, key});
     for (const domain::Checkpoint& checkpoint : found.published) AddReport(domain::CheckpointPublished{{}, 0, key, checkpoint});
@@ -159,7 +162,8 @@ void WorkerCore::Handle(const Launched& event, std::int64_t now_ms) {
     local.forgotten = true;
     if (!local.end.has_value()) Kill(other, &local, StrCat("replaced by attempt ", key.attempt), now_ms);
   }
-  attempts_[key] = Local{};
+  const std::vector<domain::GangMember>& members = event.launch.gang.members;
+  attempts_[key] = Local{.member = !members.empty() && members.front().worker != worker_};
   actions_.push_back(StartAttempt{event.launch});
 }
 

@@ -43,6 +43,7 @@ struct WorkerCoreConfig {
 struct RestoredAttempt {
   domain::AttemptKey key;
   bool started = false;                  // its gang was up
+  bool member = false;                   // a part whose head is another worker
   std::optional<domain::AttemptEnd> end;  // empty: its supervisor lives
   std::vector<domain::Checkpoint> published;
 };
@@ -57,7 +58,8 @@ struct LeaseRenewed {
   std::int64_t lease_ms = 0;
 };
 
-// Commands of the coordinator.
+// Commands of the coordinator. A launch whose gang another worker heads is that worker's request for this machine's part: it starts
+// nothing that GangUp would follow, and a stop reaches its ranks at any time.
 struct Launched {
   domain::LaunchAttempt launch;
 };
@@ -158,6 +160,7 @@ class WorkerCore {
  private:
   struct Local {
     bool started = false;
+    bool member = false;
     bool forgotten = false;
     bool delivered = false;
     std::optional<domain::StopMode> stopping;

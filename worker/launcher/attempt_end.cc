@@ -36,27 +36,37 @@ std::string LogTail(const std::string& folder) {
 }
 
 struct RankRecords {
-  std::vector<std::optional<TerminalRecord>> by_rank;
+  std::vector<std::optional<TerminalRecord>> by_rank;  // from `first_rank` on
+  std::int64_t first_rank = 0;
+  // Without the records of the ranks behind these the gang's end is still known: ranks end alike, after a barrier. Those of other
+  // machines are missing when the machine was lost between that and the end.
+  std::size_t needed = 0;
   bool Any() const {
     return std::any_of(by_rank.begin(), by_rank.end(), [](const auto& record) { return record.has_value(); });
   }
   bool AllAre(std::initializer_list<EndCause> causes) const {
-    return !by_rank.empty() && std::all_of(by_rank.begin(), by_rank.end(), [&](const auto& record) {
-      return record && std::find(causes.begin(), causes.end(), record->cause) != causes.end();
-    });
+    for (std::size_t i = 0; i < by_rank.size(); ++i) {
+      const bool known = by_rank[i] && std::find(causes.begin(), causes.end(), by_rank[i]->cause) != causes.end();
+      if (!known && (by_rank[i] || i < needed)) return false;
+    }
+    return !by_rank.empty();
   }
 };
 
-RankRecords ReadRecords(const attempt::AttemptFolder& folder, std::int64_t world_size) {
+// On the head's machine of the whole gang (the others' come to it when it ends them), on the others of their own ranks.
+RankRecords ReadRecords(const attempt::AttemptFolder& folder, const attempt::AttemptSpec& spec) {
   RankRecords records;
-  for (std::int64_t rank = 0; rank < world_size; ++rank) {
+  records.first_rank = spec.first_rank;
+  records.needed = static_cast<std::size_t>(LocalRanks(spec));
+  const std::int64_t end = IsMember(spec) ? spec.first_rank + LocalRanks(spec) : spec.world_size;
+  for (std::int64_t rank = spec.first_rank; rank < end; ++rank) {
     const absl::StatusOr<std::optional<TerminalRecord>> record = folder.ReadTerminalRecord(rank);
     records.by_rank.push_back(record.ok() ? *record : std::nullopt);
   }
   return records;
 }
 
-// The first rank whose record satisfies `accepts`, or -1.
+// Where the first record lies that satisfies `accepts`, or -1.
 template <typename Accepts>
 std::int64_t FirstRank(const RankRecords& records, Accepts accepts) {
   for (std::size_t rank = 0; rank < records.by_rank.size(); ++rank) {
@@ -65,9 +75,9 @@ std::int64_t FirstRank(const RankRecords& records, Accepts accepts) {
   return -1;
 }
 
-std::string RankMessage(const RankRecords& records, std::int64_t rank) {
-  const std::string& message = records.by_rank[static_cast<std::size_t>(rank)]->message;
-  return records.by_rank.size() == 1 ? message : StrCat("rank ", rank, ": ", message);
+std::string RankMessage(const RankRecords& records, std::int64_t place) {
+  const std::string& message = records.by_rank[static_cast<std::size_t>(place)]->message;
+  return records.by_rank.size() == 1 ? message : StrCat("rank ", records.first_rank + place, ": ", message);
 }
 
 std::string ExitText(const SupervisorExit& exit) {
@@ -104,6 +114,12 @@ void Explain(const std::string& folder, const RankRecords& records, const Progre
   } else if (exit.ok() && exit->reason == ExitReason::kDaemonAbsent) {
     end->cause = EndCause::kMachineLost;
     end->message = "no worker daemon ran on this machine for too long; the supervisor ended the gang";
+  } else if (exit.ok() && exit->reason == ExitReason::kLinkLost) {
+    end->cause = EndCause::kMachineLost;
+    end->message = exit->detail;
+  } else if (exit.ok() && exit->reason == ExitReason::kRankFrozen) {
+    end->cause = EndCause::kCrashed;
+    end->message = StrCat(exit->detail, "; its process was stopped or had no processor, and the gang was ended");
   } else if (records.AllAre({EndCause::kCompleted, EndCause::kStopped})) {
     end->cause = EndCause::kStopped;
     end->message = RankMessage(records, FirstRank(records, [](const TerminalRecord& r) { return r.cause == EndCause::kStopped; }));
@@ -147,7 +163,7 @@ domain::AttemptEnd CollectEnd(const std::string& folder, const Progress& progres
   }
   const absl::StatusOr<SupervisorExit> exit = ReadSupervisorExit(files);
   end.exit_code = exit.ok() ? exit->exit_status : 128 + SIGKILL;
-  const RankRecords records = ReadRecords(files, spec->world_size);
+  const RankRecords records = ReadRecords(files, *spec);
   Explain(folder, records, progress, exit, &end);
   if (const auto& first = records.by_rank.empty() ? std::nullopt : records.by_rank.front()) {
     end.loss = first->loss;

@@ -117,7 +117,9 @@ ProgramPaths FindPrograms(const std::string& own_program, const std::string& sea
   ProgramPaths programs;
   if (IsExecutable(beside + "/entrain-trainer")) programs.trainer = beside + "/entrain-trainer";
   if (IsExecutable(beside + "/entrain-supervisor")) programs.supervisor = beside + "/entrain-supervisor";
+  if (IsExecutable(beside + "/entrain-rsh-agent")) programs.rsh_agent = beside + "/entrain-rsh-agent";
   programs.mpirun = FindInPath("mpirun", search_path);
+  programs.orted = FindInPath("orted", search_path);
   return programs;
 }
 
@@ -128,10 +130,12 @@ absl::Status StartSupervisor(const std::string& folder, const LaunchOptions& opt
   std::vector<std::string> arguments = {options.programs.supervisor, folder, "--trainer", options.programs.trainer,
                                         "--daemon-absence-limit-ms", std::to_string(options.daemon_absence_limit_ms),
                                         "--grace-ms", std::to_string(options.grace_ms),
-                                        "--finished-grace-ms", std::to_string(options.finished_grace_ms)};
-  if (!options.programs.mpirun.empty()) {
-    arguments.push_back("--mpirun");
-    arguments.push_back(options.programs.mpirun);
+                                        "--finished-grace-ms", std::to_string(options.finished_grace_ms),
+                                        "--heartbeat-timeout-ms", std::to_string(options.heartbeat_timeout_ms),
+                                        "--link-timeout-ms", std::to_string(options.link_timeout_ms)};
+  for (const auto& [name, program] : {std::pair{"--mpirun", options.programs.mpirun}, std::pair{"--orted", options.programs.orted},
+                                      std::pair{"--rsh-agent", options.programs.rsh_agent}}) {
+    if (!program.empty()) arguments.insert(arguments.end(), {name, program});
   }
   ENTRAIN_ASSIGN_OR_RETURN(const int status, RunDetached(std::move(arguments), folder + "/log.txt"));
   if (status == 0 || status == kExitAlreadyExists) return absl::OkStatus();

@@ -20,6 +20,9 @@ struct LaunchOptions {
   std::int64_t daemon_absence_limit_ms = 600'000;
   std::int64_t grace_ms = 3'000;
   std::int64_t finished_grace_ms = 15'000;
+  // Of SupervisorSettings, which says what they mean.
+  std::int64_t heartbeat_timeout_ms = 10'000;
+  std::int64_t link_timeout_ms = 15'000;
 };
 
 // Programs beside this one (`own_program`: its absolute path), mpirun from PATH; what is not found is empty.

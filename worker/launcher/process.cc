@@ -111,4 +111,16 @@ std::vector<pid_t> GangProcesses(pid_t session, pid_t ancestor, const std::strin
   return gang;
 }
 
+std::vector<pid_t> RankProcesses(const std::string& folder) {
+  const std::string end = StrCat("--attempt", std::string_view("\0", 1), folder, std::string_view("\0", 1));
+  std::vector<pid_t> ranks;
+  for (const pid_t pid : GangProcesses(0, 0, folder)) {
+    const std::string command = ReadFile(StrCat("/proc/", pid, "/cmdline")).value_or("");
+    // TRAINER --attempt FOLDER, and not what starts it with these words at its end.
+    const std::size_t program_end = command.find('\0');
+    if (program_end != std::string::npos && command.substr(program_end + 1) == end) ranks.push_back(pid);
+  }
+  return ranks;
+}
+
 }  // namespace entrain::launcher

@@ -41,5 +41,7 @@ bool SignalProcess(const ProcessIdentity& identity, int signal);
 // The processes, zombies left out, of the gang that lies in `folder` and was led by session `session`: members of that session,
 // descendants of `ancestor` (0: none), and whoever carries kFolderVariable with this folder. `ancestor` and the caller are left out.
 std::vector<pid_t> GangProcesses(pid_t session, pid_t ancestor, const std::string& folder);
+// Of these, the ranks themselves.
+std::vector<pid_t> RankProcesses(const std::string& folder);
 
 }  // namespace entrain::launcher

@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 #include "base/files.h"
 #include "base/status_macros.h"
@@ -27,6 +28,8 @@ namespace {
 
 constexpr std::int64_t kPollMs = 500;
 constexpr std::int64_t kSweepPollMs = 10;
+// Longer between two looks, and it was this process that did not run.
+constexpr std::int64_t kOwnPauseMs = 3'000;
 
 sigset_t WatchedSignals() {
   sigset_t signals;
@@ -103,18 +106,36 @@ absl::Status Supervisor::HoldLifeline() {
 }
 
 absl::Status Supervisor::Run(const std::map<std::string, std::string>& own_environment) {
-  if (NeedsMpirun(spec_) && settings_.programs.mpirun.empty()) {
-    std::fprintf(stderr, "entrain-supervisor: mpirun was not found on this machine\n");
+  const absl::StatusOr<GangCommand> command = MakeCommand(own_environment);
+  if (!command.ok()) {
+    std::fprintf(stderr, "entrain-supervisor: %s\n", std::string(command.status().message()).c_str());
     exit_.reason = ExitReason::kNotStarted;
     exit_.exit_status = ENOENT;
   } else {
-    Start(MakeGangCommand(spec_, folder_.root(), settings_.programs, runtime_, own_environment));
+    rank_watch_.emplace(folder_, spec_.first_rank, LocalRanks(spec_));
+    link_watch_.emplace(spec_.watched, clock_->BootMs());
+    watched_boot_ms_ = clock_->BootMs();
+    Start(*command);
     WatchUntilEnd();
     EndLeftovers();
   }
   RemoveRuntime();
   exit_.duration_ms = clock_->BootMs() - started_boot_ms_;
   return WriteSupervisorExit(folder_, exit_);
+}
+
+absl::StatusOr<GangCommand> Supervisor::MakeCommand(const std::map<std::string, std::string>& own_environment) const {
+  const ProgramPaths& programs = settings_.programs;
+  OrtedParameters orted;
+  if (IsMember(spec_)) {
+    if (programs.orted.empty()) return absl::NotFoundError("orted was not found on this machine");
+    ENTRAIN_ASSIGN_OR_RETURN(orted, ReadOrtedParameters(folder_));
+  } else if (NeedsMpirun(spec_) && programs.mpirun.empty()) {
+    return absl::NotFoundError("mpirun was not found on this machine");
+  } else if (SpansMachines(spec_) && programs.rsh_agent.empty()) {
+    return absl::NotFoundError("entrain-rsh-agent was not found on this machine");
+  }
+  return MakeGangCommand(spec_, folder_.root(), programs, runtime_, own_environment, orted);
 }
 
 void Supervisor::Start(const GangCommand& command) {
@@ -146,6 +167,7 @@ void Supervisor::WatchUntilEnd() {
     if (signal == SIGTERM || signal == SIGINT || signal == SIGHUP) BeginEnd(ExitReason::kAskedToEnd);
     CheckDaemon();
     CheckFinished();
+    CheckRanksAndLinks();
     if (ending_since_boot_ms_ >= 0 && clock_->BootMs() - ending_since_boot_ms_ >= settings_.grace_ms) SignalGang(SIGKILL);
   }
 }
@@ -186,10 +208,29 @@ void Supervisor::CheckFinished() {
     if (clock_->BootMs() - finished_boot_ms_ >= settings_.finished_grace_ms) BeginEnd(ExitReason::kExited);
     return;
   }
-  for (std::int64_t rank = 0; rank < spec_.world_size; ++rank) {
-    if (::access(folder_.TerminalPath(rank).c_str(), F_OK) != 0) return;
+  for (std::int64_t i = 0; i < LocalRanks(spec_); ++i) {
+    if (::access(folder_.TerminalPath(spec_.first_rank + i).c_str(), F_OK) != 0) return;
   }
   finished_boot_ms_ = clock_->BootMs();
+}
+
+void Supervisor::CheckRanksAndLinks() {
+  const std::int64_t now_ms = clock_->BootMs();
+  if (now_ms - std::exchange(watched_boot_ms_, now_ms) > kOwnPauseMs) {
+    rank_watch_->Restart(now_ms);
+    link_watch_->Restart(now_ms);
+  }
+  rank_watch_->Poll(now_ms);
+  link_watch_->Poll(now_ms);
+  if (ending_since_boot_ms_ >= 0) return;
+  if (const std::int64_t rank = rank_watch_->FrozenFor(settings_.heartbeat_timeout_ms, now_ms); rank >= 0) {
+    return EndAtOnce(ExitReason::kRankFrozen, StrCat("rank ", rank, " did not run for ", settings_.heartbeat_timeout_ms, " ms"));
+  }
+  // With all records written nothing is left to lose.
+  if (finished_boot_ms_ >= 0) return;
+  if (const std::string silent = link_watch_->SilentFor(settings_.link_timeout_ms, now_ms); !silent.empty()) {
+    EndAtOnce(ExitReason::kLinkLost, StrCat("the machine of ", silent, " did not answer for ", settings_.link_timeout_ms, " ms"));
+  }
 }
 
 void Supervisor::AskForCheckpoint() {
@@ -197,6 +238,11 @@ void Supervisor::AskForCheckpoint() {
   exit_.reason = ExitReason::kDaemonAbsent;
   std::fprintf(stderr, "entrain-supervisor: no daemon for %lld ms; ending the gang\n",
                static_cast<long long>(settings_.daemon_absence_limit_ms));
+  if (IsMember(spec_)) {
+    // Rank 0 listens on another machine; ranks that are asked to terminate make all of them stop at a checkpoint.
+    for (const pid_t rank : RankProcesses(folder_.root())) ::kill(rank, SIGTERM);
+    return;
+  }
   const attempt::StopCommand stop{domain::StopMode::kCheckpoint, "no daemon on this machine"};
   if (!attempt::SendCommand(spec_.control_socket, stop).ok()) BeginEnd(ExitReason::kDaemonAbsent);
 }
@@ -208,6 +254,14 @@ void Supervisor::BeginEnd(ExitReason reason) {
   SignalGang(SIGTERM);
   // A stopped process acts on SIGTERM only once it runs again.
   SignalGang(SIGCONT);
+}
+
+void Supervisor::EndAtOnce(ExitReason reason, const std::string& detail) {
+  std::fprintf(stderr, "entrain-supervisor: %s; ending the gang\n", detail.c_str());
+  exit_.reason = reason;
+  exit_.detail = detail;
+  ending_since_boot_ms_ = clock_->BootMs() - settings_.grace_ms;
+  SignalGang(SIGKILL);
 }
 
 void Supervisor::SignalGang(int signal) {
@@ -232,6 +286,18 @@ void Supervisor::EndLeftovers() {
 void Supervisor::RemoveRuntime() {
   RemoveRuntimeFolders(runtime_);
   ::unlink(folder_.Path("lifeline").c_str());
+}
+
+absl::Status ExecuteMember() {
+  const auto variable = [](const char* name) { return std::string(std::getenv(name) == nullptr ? "" : std::getenv(name)); };
+  std::string trainer = variable(kTrainerVariable);
+  std::string folder = variable(kFolderVariable);
+  if (trainer.empty() || folder.empty()) return absl::FailedPreconditionError("not under a supervisor of a gang over several machines");
+  ::setenv("OMPI_MCA_btl_tcp_if_include", variable(kInterfaceVariable).c_str(), 1);
+  ::setenv("OMPI_MCA_btl_vader_backing_directory", variable(kSharedMemoryVariable).c_str(), 1);
+  std::string option = "--attempt";
+  char* arguments[] = {trainer.data(), option.data(), folder.data(), nullptr};
+  return ExecuteRank(arguments);
 }
 
 absl::Status ExecuteRank(char* const* arguments) {

@@ -3,11 +3,14 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
 #include "base/clock.h"
 #include "worker/launcher/gang_command.h"
+#include "worker/launcher/link_watch.h"
+#include "worker/launcher/rank_watch.h"
 #include "worker/launcher/supervisor_record.h"
 
 namespace entrain::launcher {
@@ -22,6 +25,10 @@ struct SupervisorSettings {
   std::int64_t checkpoint_grace_ms = 60'000;
   // From the last rank's terminal record to SIGTERM: who holds the gang open then has nothing left to do.
   std::int64_t finished_grace_ms = 15'000;
+  // Ends the gang at once when a rank's process did not run for so long,
+  std::int64_t heartbeat_timeout_ms = 10'000;
+  // or another of its machines did not answer.
+  std::int64_t link_timeout_ms = 15'000;
 };
 
 // One watch, from start to the end of the last process. Used once, by a process that has one thread and no other children.
@@ -46,11 +53,15 @@ class Supervisor {
   // Sleeps until a child ended, a signal came or `limit_ms` passed; returns the signal, 0 for none.
   int WaitForSignal(std::int64_t limit_ms);
   void Reap();
+  absl::StatusOr<GangCommand> MakeCommand(const std::map<std::string, std::string>& own_environment) const;
   void CheckDaemon();
+  void CheckRanksAndLinks();
   void CheckFinished();
   void AskForCheckpoint();
   // SIGTERM now, SIGKILL later, both to all of the gang.
   void BeginEnd(ExitReason reason);
+  // SIGKILL: no rank could go on, and one that is stopped would not notice anything else.
+  void EndAtOnce(ExitReason reason, const std::string& detail);
   void EndLeftovers();
   void RemoveRuntime();
   void SignalGang(int signal);
@@ -70,10 +81,15 @@ class Supervisor {
   std::int64_t checkpoint_asked_boot_ms_ = -1;
   std::int64_t finished_boot_ms_ = -1;  // when every rank's record was first seen
   std::int64_t ending_since_boot_ms_ = -1;
+  std::int64_t watched_boot_ms_ = 0;  // when ranks and links were last looked at
+  std::optional<RankWatch> rank_watch_;
+  std::optional<LinkWatch> link_watch_;
   SupervisorExit exit_;
 };
 
 // Binds this process's life to its parent's and becomes `arguments[0]`. Returns only on failure.
 absl::Status ExecuteRank(char* const* arguments);
+// The same for a rank of a gang over several machines, from what its machine's supervisor left in the environment.
+absl::Status ExecuteMember();
 
 }  // namespace entrain::launcher

@@ -21,8 +21,10 @@ using entrain::launcher::SupervisorSettings;
 
 constexpr char kUsage[] =
     "usage: entrain-supervisor ATTEMPT_FOLDER --trainer PATH [--mpirun PATH] [--daemon-absence-limit-ms N] [--grace-ms N]\n"
-    "                          [--checkpoint-grace-ms N] [--finished-grace-ms N] [--foreground]\n"
+    "                          [--checkpoint-grace-ms N] [--finished-grace-ms N] [--heartbeat-timeout-ms N]\n"
+    "                          [--link-timeout-ms N] [--orted PATH] [--rsh-agent PATH] [--foreground]\n"
     "       entrain-supervisor exec-rank PROGRAM [ARGUMENT...]\n"
+    "       entrain-supervisor exec-member\n"
     "Starts the gang of one attempt, watches it and leaves no process behind. Returns once the gang has a supervisor; with\n"
     "--foreground, once the gang has ended. Exit status: 0 started, 2 wrong arguments, 3 the attempt was started before, 1 other.\n";
 
@@ -47,6 +49,10 @@ std::optional<Arguments> Parse(int argc, char** argv) {
       const char* value = argv[++i];
       if (name == "--trainer") arguments.settings.programs.trainer = value;
       else if (name == "--mpirun") arguments.settings.programs.mpirun = value;
+      else if (name == "--orted") arguments.settings.programs.orted = value;
+      else if (name == "--rsh-agent") arguments.settings.programs.rsh_agent = value;
+      else if (name == "--heartbeat-timeout-ms") arguments.settings.heartbeat_timeout_ms = std::atoll(value);
+      else if (name == "--link-timeout-ms") arguments.settings.link_timeout_ms = std::atoll(value);
       else if (name == "--daemon-absence-limit-ms") arguments.settings.daemon_absence_limit_ms = std::atoll(value);
       else if (name == "--grace-ms") arguments.settings.grace_ms = std::atoll(value);
       else if (name == "--checkpoint-grace-ms") arguments.settings.checkpoint_grace_ms = std::atoll(value);
@@ -108,6 +114,11 @@ int Watch(const Arguments& arguments, int report_fd) {
   return ended.ok() ? 0 : Fail(ended);
 }
 
+int ExecuteMember() {
+  std::fprintf(stderr, "entrain-supervisor: %s\n", std::string(entrain::launcher::ExecuteMember().message()).c_str());
+  return 127;
+}
+
 int ExecuteRank(int argc, char** argv) {
   if (argc < 3) {
     std::fputs(kUsage, stderr);
@@ -129,6 +140,7 @@ int main(int argc, char** argv) {
     std::fputs(kUsage, stdout);
     return 0;
   }
+  if (argc == 2 && std::strcmp(argv[1], entrain::launcher::kMemberMode) == 0) return ExecuteMember();
   if (argc >= 2 && std::strcmp(argv[1], entrain::launcher::kRankMode) == 0) return ExecuteRank(argc, argv);
   std::optional<Arguments> arguments = Parse(argc, argv);
   if (!arguments) {

@@ -12,7 +12,7 @@ namespace {
 constexpr char kRecordFile[] = "supervisor.json";
 constexpr char kExitFile[] = "supervisor-exit.json";
 constexpr ExitReason kReasons[] = {ExitReason::kExited, ExitReason::kNotStarted, ExitReason::kAskedToEnd,
-                                   ExitReason::kDaemonAbsent};
+                                   ExitReason::kDaemonAbsent, ExitReason::kRankFrozen, ExitReason::kLinkLost};
 
 // Both files are one flat object whose values are numbers and words without escapes, written by this file alone.
 absl::StatusOr<std::string> Field(const std::string& json, std::string_view name, const std::string& path) {
@@ -43,6 +43,8 @@ std::string_view ToString(ExitReason reason) {
     case ExitReason::kNotStarted: return "not_started";
     case ExitReason::kAskedToEnd: return "asked_to_end";
     case ExitReason::kDaemonAbsent: return "daemon_absent";
+    case ExitReason::kRankFrozen: return "rank_frozen";
+    case ExitReason::kLinkLost: return "link_lost";
   }
   return "exited";
 }
@@ -57,7 +59,7 @@ absl::Status WriteSupervisorExit(const attempt::AttemptFolder& folder, const Sup
   return folder.WriteRecord(
       folder.Path(kExitFile),
       StrCat("{\"format\":1,\"reason\":\"", ToString(exit.reason), "\",\"exit_status\":", exit.exit_status, ",\"signal\":",
-             exit.signal, ",\"duration_ms\":", exit.duration_ms, ",\"killed\":", exit.killed, "}\n"));
+             exit.signal, ",\"duration_ms\":", exit.duration_ms, ",\"killed\":", exit.killed, ",\"detail\":\"", exit.detail, "\"}\n"));
 }
 
 absl::StatusOr<SupervisorRecord> ReadSupervisorRecord(const attempt::AttemptFolder& folder) {
@@ -86,6 +88,8 @@ absl::StatusOr<SupervisorExit> ReadSupervisorExit(const attempt::AttemptFolder& 
   ENTRAIN_ASSIGN_OR_RETURN(exit.killed, Number(json, "killed", path));
   exit.exit_status = static_cast<std::int32_t>(exit_status);
   exit.signal = static_cast<std::int32_t>(signal);
+  // Older folders lack it.
+  exit.detail = Field(json, "detail", path).value_or("");
   return exit;
 }
 

@@ -23,6 +23,8 @@ enum class ExitReason {
   kNotStarted,    // it could not be executed; exit_status is the errno
   kAskedToEnd,    // the daemon ended the gang
   kDaemonAbsent,  // no daemon renewed for the limit
+  kRankFrozen,    // a rank's process did not run for the limit
+  kLinkLost,      // another machine of the gang did not answer for the limit
 };
 std::string_view ToString(ExitReason reason);
 
@@ -33,6 +35,7 @@ struct SupervisorExit {
   std::int32_t signal = 0;       // that ended it; 0: none
   std::int64_t duration_ms = 0;  // from start to the end of the last process
   std::int64_t killed = 0;       // processes that had to be killed after it ended
+  std::string detail;            // of kRankFrozen and kLinkLost, for people; no quotes
 };
 
 absl::Status WriteSupervisorRecord(const attempt::AttemptFolder& folder, const SupervisorRecord& record);

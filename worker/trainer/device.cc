@@ -15,7 +15,7 @@ namespace entrain::trainer {
 namespace {
 
 absl::StatusOr<int> GpuOf(const attempt::AttemptSpec& spec, int rank) {
-  const auto place = static_cast<std::size_t>(rank % spec.ranks_per_machine);
+  const auto place = static_cast<std::size_t>((rank - spec.first_rank) % spec.ranks_per_machine);
   if (spec.slots.empty()) return static_cast<int>(place);
   if (place < spec.slots.size()) return spec.slots[place];
   return absl::InvalidArgumentError(StrCat("the attempt has ", spec.slots.size(), " GPU slots, rank ", rank, " needs number ", place));

@@ -20,6 +20,7 @@
 #include "worker/attempt/control_socket.h"
 #include "worker/trainer/console.h"
 #include "worker/trainer/device.h"
+#include "worker/trainer/step_watch.h"
 #include "worker/trainer/training_run.h"
 
 namespace entrain::trainer {
@@ -135,6 +136,15 @@ class StopListener {
   StopWish wish_ = StopWish::kNone;
 };
 
+// On the watch's thread, while the training thread hangs: nothing can be asked of it, so the process goes and its launcher ends the rest.
+std::function<void(const std::string&)> OnHung(const attempt::AttemptFolder& folder) {
+  return [folder](const std::string& why) {
+    Log(LogLevel::kError, "hung step", {{"reason", why}});
+    folder.WriteTerminalRecord(0, {.cause = EndCause::kCrashed, .message = why}).IgnoreError();
+    std::_Exit(kExitRetryable);
+  };
+}
+
 absl::StatusOr<TrainingEnd> OpenAndTrain(const attempt::AttemptFolder& folder, collective::Collective* collective,
                                          const RankOptions& options, TrainingProgress* progress) {
   const SystemClock clock;
@@ -142,6 +152,7 @@ absl::StatusOr<TrainingEnd> OpenAndTrain(const attempt::AttemptFolder& folder, c
   ENTRAIN_ASSIGN_OR_RETURN(RankInputs inputs, OpenInputs(folder, collective->world_size()));
   ENTRAIN_ASSIGN_OR_RETURN(StopListener stop, StopListener::Open(inputs.spec.control_socket, is_first));
   Console console(inputs.config.train.steps);
+  StepWatch watch(folder.HeartbeatPath(collective->rank()), &clock, is_first ? OnHung(folder) : nullptr);
   TrainingContext context{.folder = folder,
                           .spec = inputs.spec,
                           .config = inputs.config,
@@ -149,6 +160,7 @@ absl::StatusOr<TrainingEnd> OpenAndTrain(const attempt::AttemptFolder& folder, c
                           .dataset = inputs.dataset.get(),
                           .collective = collective,
                           .clock = &clock,
+                          .watch = &watch,
                           .stop_wish = [&stop] { return stop.Poll(); },
                           .on_sample = {},
                           .on_evaluation = {},

@@ -2,9 +2,6 @@
 
 #include <torch/torch.h>
 
-#include <sys/stat.h>
-#include <fcntl.h>
-
 #include <chrono>
 #include <cmath>
 #include <memory>
@@ -62,6 +59,7 @@ class TrainingRun {
   bool CheckpointIsDue() const;
   absl::Status Checkpoint();
   absl::Status FinishCheckpoints();
+  absl::Status WaitForDisk();
   TrainingEnd NonFiniteEnd(const domain::EntropySample& sample) const;
   CheckpointState CurrentState() const;
   void Beat() const;
@@ -176,7 +174,7 @@ absl::StatusOr<TrainingRun::StepResult> TrainingRun::TrainStep() {
   training_.SetLimit(step_limit_.Limit());
   step_began_ = SteadyClock::now();
   if (NextStepMayStart(result)) ENTRAIN_RETURN_IF_ERROR(StartStep());
-  Beat();
+  if (context_.watch != nullptr) context_.watch->StepDone(step_limit_.Limit());
   return result;
 }
 
@@ -234,7 +232,7 @@ bool TrainingRun::CheckpointIsDue() const {
 absl::Status TrainingRun::Checkpoint() {
   if (!is_first()) return absl::OkStatus();
   const auto began = SteadyClock::now();
-  ENTRAIN_RETURN_IF_ERROR(recorder_->WaitForCheckpoint());
+  ENTRAIN_RETURN_IF_ERROR(WaitForDisk());
   const std::int64_t waited_ms = MillisecondsSince(began);
   snapshot_.Capture(training_.model(), training_.optimizer());
   recorder_->StartCheckpoint({CurrentState(), context_.config.model, snapshot_.ModelTensors(), snapshot_.OptimizerTensors()});
@@ -246,8 +244,15 @@ absl::Status TrainingRun::Checkpoint() {
 
 // No rank says that it is done before the last checkpoint is on disk.
 absl::Status TrainingRun::FinishCheckpoints() {
-  if (is_first()) ENTRAIN_RETURN_IF_ERROR(recorder_->WaitForCheckpoint());
+  if (is_first()) ENTRAIN_RETURN_IF_ERROR(WaitForDisk());
   return collective_->Barrier();
+}
+
+absl::Status TrainingRun::WaitForDisk() {
+  if (context_.watch != nullptr) context_.watch->Suspend();
+  const absl::Status status = recorder_->WaitForCheckpoint();
+  if (context_.watch != nullptr) context_.watch->Resume();
+  return status;
 }
 
 TrainingEnd TrainingRun::NonFiniteEnd(const domain::EntropySample& sample) const {
@@ -279,10 +284,8 @@ CheckpointState TrainingRun::CurrentState() const {
   return state;
 }
 
-// The file's time says that this rank is alive.
 void TrainingRun::Beat() const {
-  const std::string path = context_.folder.HeartbeatPath(collective_->rank());
-  if (::utimensat(AT_FDCWD, path.c_str(), nullptr, 0) != 0) (void)WriteFileAtomically(path, "");
+  if (context_.watch != nullptr) context_.watch->Progress();
 }
 
 }  // namespace

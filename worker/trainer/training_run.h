@@ -13,6 +13,7 @@
 #include "domain/sample.h"
 #include "worker/attempt/attempt_folder.h"
 #include "worker/collective/collective.h"
+#include "worker/trainer/step_watch.h"
 
 namespace entrain::trainer {
 
@@ -34,6 +35,7 @@ struct TrainingContext {
   const data::TokenDataset* dataset = nullptr;
   collective::Collective* collective = nullptr;
   const Clock* clock = nullptr;
+  StepWatch* watch = nullptr;
   // Asked once a step.
   std::function<StopWish()> stop_wish;
   // Rank 0 only; may be empty.

@@ -17,12 +17,12 @@ std::uint64_t ReportOf(const v1::WorkerMessage& message) {
 
 }  // namespace
 
-FakeCoordinator::FakeCoordinator() { Start(); }
+FakeCoordinator::FakeCoordinator(std::shared_ptr<grpc::ServerCredentials> credentials) : credentials_(std::move(credentials)) { Start(); }
 FakeCoordinator::~FakeCoordinator() { Stop(); }
 
 void FakeCoordinator::Start() {
   grpc::ServerBuilder builder;
-  builder.AddListeningPort("127.0.0.1:" + std::to_string(port_), grpc::InsecureServerCredentials(), &port_);
+  builder.AddListeningPort("127.0.0.1:" + std::to_string(port_), credentials_, &port_);
   builder.RegisterService(this);
   server_ = builder.BuildAndStart();
 }
@@ -68,11 +68,12 @@ void FakeCoordinator::Hear(const v1::WorkerMessage& message) {
     if (message.has_hello()) {
       heard_.hellos.push_back(message.hello());
       answer.mutable_welcome()->set_protocol_version(1);
-      answer.mutable_welcome()->set_lease_ms(10'000);
+      answer.mutable_welcome()->set_lease_ms(lease_ms_);
+      answer.mutable_welcome()->set_peer_key(peer_key_);
       answer.mutable_welcome()->set_heartbeat_interval_ms(100);
     } else if (message.has_heartbeat()) {
       heard_.draining = heard_.draining || message.heartbeat().draining();
-      answer.mutable_lease()->set_lease_ms(10'000);
+      answer.mutable_lease()->set_lease_ms(lease_ms_);
     } else {
       heard_.reports.push_back(message);
       if (acknowledge_reports_) answer.mutable_acknowledged()->set_report(ReportOf(message));

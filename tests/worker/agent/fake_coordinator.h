@@ -27,7 +27,7 @@ struct Heard {
 
 class FakeCoordinator : public v1::FleetService::Service {
  public:
-  FakeCoordinator();
+  explicit FakeCoordinator(std::shared_ptr<grpc::ServerCredentials> credentials = grpc::InsecureServerCredentials());
   ~FakeCoordinator() override;
 
   // On the port of its first start.
@@ -42,6 +42,8 @@ class FakeCoordinator : public v1::FleetService::Service {
 
   void set_acknowledge_reports(bool on) { Locked([&] { acknowledge_reports_ = on; }); }
   void set_acknowledge_samples(bool on) { Locked([&] { acknowledge_samples_ = on; }); }
+  void set_peer_key(const std::string& key) { Locked([&] { peer_key_ = key; }); }
+  void set_lease_ms(std::int64_t lease_ms) { Locked([&] { lease_ms_ = lease_ms; }); }
   void Fence(std::uint32_t attempt) { Locked([&] { fenced_.insert(attempt); }); }
 
   Heard heard() {
@@ -62,10 +64,13 @@ class FakeCoordinator : public v1::FleetService::Service {
   void Send(const v1::CoordinatorMessage& message);
   void Hear(const v1::WorkerMessage& message);
 
+  const std::shared_ptr<grpc::ServerCredentials> credentials_;
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
   std::mutex mutex_;
   grpc::ServerReaderWriter<v1::CoordinatorMessage, v1::WorkerMessage>* control_ = nullptr;
+  std::string peer_key_;
+  std::int64_t lease_ms_ = 10'000;
   bool acknowledge_reports_ = true;
   bool acknowledge_samples_ = true;
   std::set<std::uint32_t> fenced_;

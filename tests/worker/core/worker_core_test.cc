@@ -231,5 +231,20 @@ TEST(WorkerCoreRandom, KeepsItsPromises) {
   }
 }
 
+// A part of a gang whose head is another worker: no gang of its own comes up here.
+TEST_F(WorkerCoreTest, APartIsStoppedThroughItsRanksAndItsEndIsToldAgainWhenTheCoordinatorAsks) {
+  On(Connected{});
+  domain::LaunchAttempt part = LaunchOf(kFirst);
+  part.gang.members = {{WorkerId("w0"), {0}}, {WorkerId("w1"), {0}}};
+  EXPECT_THAT(On(Launched{part}), ElementsAre("start r1.1"));
+  EXPECT_THAT(core_.HelloAttempts(), ElementsAre(kFirst));
+  EXPECT_THAT(On(DrainAsked{.draining = true, .stop_attempts = true, .reason = "drain"}), ElementsAre("stop r1.1"));
+  EXPECT_THAT(On(SupervisorEnded{kFirst, EndOf(EndCause::kStopped)}), ElementsAre("100 r1.1 stopped"));
+  EXPECT_THAT(On(ReportAcknowledged{100}), IsEmpty());
+  // Its gang was lost as a whole, later: until now that report freed nothing.
+  EXPECT_THAT(On(ForgetAsked{kFirst}), ElementsAre("101 r1.1 stopped"));
+  EXPECT_THAT(On(ReportAcknowledged{101}), ElementsAre("drop r1.1"));
+}
+
 }  // namespace
 }  // namespace entrain::worker

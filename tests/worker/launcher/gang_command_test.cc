@@ -67,5 +67,68 @@ TEST(RuntimeFolderTest, AFolderThatOthersCanEnterIsRefused) {
   ASSERT_EQ(::rmdir(path.c_str()), 0);
 }
 
+attempt::AttemptSpec OverTwoMachines(std::int64_t first_rank) {
+  attempt::AttemptSpec spec;
+  spec.world_size = 4;
+  spec.collective = "mpi";
+  spec.first_rank = first_rank;
+  spec.slots = {0, 1};
+  spec.hosts = "10.77.1.2:2,10.77.2.2:2";
+  spec.network_interface = first_rank == 0 ? "net0" : "eth7";
+  return spec;
+}
+ProgramPaths PathsForMachines() {
+  ProgramPaths programs = kPrograms;
+  programs.orted = "/usr/bin/orted";
+  programs.rsh_agent = "/opt/bin/entrain-rsh-agent";
+  return programs;
+}
+const OrtedParameters kParameters{903217152, 1, 2, "hosta,[2:10].77.2.2@0(2)", 56637};
+
+TEST(GangCommandTest, TheHeadOfSeveralMachinesStartsTheOthersThroughOurAgent) {
+  const GangCommand command = MakeGangCommand(OverTwoMachines(0), "/a/run.1", PathsForMachines(), RuntimePathsOf("/a/run.1", 7), {{"PATH", "/bin"}});
+  EXPECT_EQ(command.arguments[0], "/usr/bin/mpirun");
+  EXPECT_THAT(command.arguments, IsSupersetOf({"--host", "10.77.1.2:2,10.77.2.2:2", "plm_rsh_agent", "/opt/bin/entrain-rsh-agent",
+                                               "plm_rsh_no_tree_spawn", "net0", "exec-member"}));
+  // The same words on every machine: what differs is in each one's environment.
+  for (const std::string& argument : command.arguments) EXPECT_THAT(argument, Not(HasSubstr("/a/run.1")));
+  EXPECT_THAT(command.environment, IsSupersetOf({"ENTRAIN_TRAINER=/opt/bin/entrain-trainer", "ENTRAIN_INTERFACE=net0", "PATH=/opt/bin:/bin"}));
+}
+
+TEST(GangCommandTest, TheOtherMachinesRunOrtedBoundToTheirOwnInterface) {
+  const GangCommand command = MakeGangCommand(OverTwoMachines(2), "/b/run.1", PathsForMachines(), RuntimePathsOf("/b/run.1", 7), {}, kParameters);
+  EXPECT_EQ(command.arguments[0], "/usr/bin/orted");
+  EXPECT_THAT(command.arguments, IsSupersetOf({"903217152.0;tcp://10.77.1.2:56637", "eth7", "hosta,[2:10].77.2.2@0(2)"}));
+}
+
+// As Open MPI 4.1.4 calls its agent.
+const std::vector<std::string> kAgentWords = {
+    " orted", "--daemonize", "-mca", "ess", "\"env\"", "-mca", "ess_base_jobid", "\"903217152\"", "-mca", "ess_base_vpid", "1", "-mca",
+    "ess_base_num_procs", "\"2\"", "-mca", "orte_node_regex", "\"hosta,[2:10].77.2.2@0(2)\"", "-mca", "orte_hnp_uri",
+    "\"903217152.0;tcp://127.0.0.1,10.77.1.2:56637\"", "--mca", "btl", "\"self,vader,tcp\"", "-mca", "plm", "\"rsh\"", "-mca", "pmix",
+    "\"^s1,s2,cray,isolated\""};
+
+TEST(OrtedTest, OfMpirunsCommandOnlyTheFewValuesAreTaken) { EXPECT_EQ(ParseOrtedCommand(kAgentWords).value(), kParameters); }
+
+TEST(OrtedTest, EveryOtherCommandIsRefused) {
+  const auto refused = [](std::size_t place, const std::string& word) {
+    std::vector<std::string> words = kAgentWords;
+    words[place] = word;
+    return absl::IsInvalidArgument(ParseOrtedCommand(words).status());
+  };
+  EXPECT_TRUE(refused(0, "sh"));
+  EXPECT_TRUE(refused(0, "orted;id"));
+  EXPECT_TRUE(refused(1, "--tree-spawn"));
+  EXPECT_TRUE(refused(3, "mca_base_component_path"));
+  EXPECT_TRUE(refused(4, "slurm"));
+  EXPECT_TRUE(refused(7, "\"7x\""));
+  EXPECT_TRUE(refused(10, "0"));
+  EXPECT_TRUE(refused(16, "\"a;id\""));
+  EXPECT_TRUE(refused(19, "\"8.0;tcp://127.0.0.1:1\""));
+  EXPECT_TRUE(absl::IsInvalidArgument(ParseOrtedCommand({}).status()));
+  std::vector<std::string> cut(kAgentWords.begin(), kAgentWords.end() - 1);
+  EXPECT_TRUE(absl::IsInvalidArgument(ParseOrtedCommand(cut).status()));
+}
+
 }  // namespace
 }  // namespace entrain::launcher
