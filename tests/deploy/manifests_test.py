@@ -253,7 +253,7 @@ class Network(unittest.TestCase):
             for _, _, pod in pod_templates(objects):
                 container = pod["containers"][0]
                 listening = {int(argument.rsplit(":", 1)[1]) for argument in container["args"]
-                             if argument.startswith(("--listen=", "--metrics="))}
+                             if argument.startswith(("--listen=", "--metrics=", "--peer-listen="))}
                 self.assertEqual(listening, {port["containerPort"] for port in container["ports"]}, name)
 
     def test_all_ports_only_between_workers(self):

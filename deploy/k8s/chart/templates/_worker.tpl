@@ -34,12 +34,25 @@ containers:
       - --dataset-cache-bytes={{ int64 $worker.datasetCacheSize }}
       - --drain-limit-ms={{ mul (int $worker.drainSeconds) 1000 }}
       - --metrics=0.0.0.0:9465
+      # The pod's name in its headless service: what the other workers of a gang dial, and what its certificate names.
+      - --peer-listen=0.0.0.0:7071
+      {{- if eq (index . 1) "claim" }}
+      - --peer-address=$(POD_NAME).{{ include "entrain.name" $root }}-worker.{{ $root.Release.Namespace }}.svc:7071
+      {{- else }}
+      {{- $set := printf "%s-%s" (include "entrain.name" $root) $root.Values.gang.name }}
+      - --peer-address={{ $set }}-worker-0-$(POD_INDEX).{{ $set }}.{{ $root.Release.Namespace }}.svc:7071
+      {{- end }}
       {{- include "entrain.tlsArguments" $root | nindent 6 }}
     env:
       - name: POD_NAME
         valueFrom: {fieldRef: {fieldPath: metadata.name}}
+      {{- if ne (index . 1) "claim" }}
+      - name: POD_INDEX
+        valueFrom: {fieldRef: {fieldPath: "metadata.annotations['batch.kubernetes.io/job-completion-index']"}}
+      {{- end }}
     ports:
       - {name: metrics, containerPort: 9465, protocol: TCP}
+      - {name: peer, containerPort: 7071, protocol: TCP}
     resources:
       requests: {{- toYaml $worker.resources.requests | nindent 8 }}
       limits:
