@@ -196,10 +196,10 @@ absl::Status Client::Logs(const v1::LogsRequest& request, StreamStop* stop,
 }
 
 absl::Status Client::FetchSamples(const v1::FetchSamplesRequest& request,
-                                  const std::function<void(const v1::FetchSamplesResponse&)>& on_part) {
+                                  const std::function<void(const v1::FetchSamplesResponse&)>& on_part, StreamStop* stop) {
   StreamStop never;
   return ReadStream<v1::FetchSamplesResponse>(
-      never.shared_.get(), address_,
+      stop != nullptr ? stop->shared_.get() : never.shared_.get(), address_,
       [&](grpc::ClientContext* context) { return stub_->service->FetchSamples(context, request); }, on_part);
 }
 

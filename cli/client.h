@@ -59,7 +59,7 @@ class Client {
   absl::Status Watch(const std::string& sweep, StreamStop* stop, const std::function<void(const v1::WatchUpdate&)>& on_update);
   absl::Status Logs(const v1::LogsRequest& request, StreamStop* stop, const std::function<void(const v1::LogLine&)>& on_line);
   absl::Status FetchSamples(const v1::FetchSamplesRequest& request,
-                            const std::function<void(const v1::FetchSamplesResponse&)>& on_part);
+                            const std::function<void(const v1::FetchSamplesResponse&)>& on_part, StreamStop* stop = nullptr);
   // Stops, and returns, the first error of `on_piece`.
   absl::Status FetchCheckpoint(const v1::FetchCheckpointRequest& request,
                                const std::function<absl::Status(const v1::CheckpointPiece&)>& on_piece);

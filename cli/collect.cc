@@ -34,6 +34,10 @@ void FillRun(const v1::RunDetail& detail, reports::RunData* run) {
   run->rescued_by = summary.rescued_by();
   run->fork_step = summary.fork_step();
   run->config_json = detail.config_json();
+  run->config_hash = summary.cell_id();
+  for (const v1::Rung& rung : detail.rungs()) {
+    run->rungs.push_back({rung.step(), rung.value(), rung.metric(), rung.outcome(), rung.reason()});
+  }
 }
 
 absl::Status FetchRunSamples(Client* client, std::int64_t samples_a_run, reports::RunData* run) {
@@ -64,6 +68,10 @@ absl::StatusOr<reports::RunData> CollectRun(Client* client, const std::string& i
   if (!detail.verdict().reason().empty()) {
     ENTRAIN_ASSIGN_OR_RETURN(run.verdict, wire::FromWire(detail.verdict()));
   }
+  for (const v1::Verdict& notice : detail.notices()) {
+    ENTRAIN_ASSIGN_OR_RETURN(domain::Verdict verdict, wire::FromWire(notice));
+    run.notices.push_back(std::move(verdict));
+  }
   // A configuration of a newer coordinator may be unreadable here; the report then shows no cost.
   if (const auto config = sweep::ParseRunConfig(run.config_json); config.ok()) {
     run.model = config->model;
@@ -73,14 +81,21 @@ absl::StatusOr<reports::RunData> CollectRun(Client* client, const std::string& i
   return run;
 }
 
-std::string HardwareOf(const v1::ListWorkersResponse& workers) {
+std::string JoinedParts(const std::set<std::string>& parts) {
+  std::string text;
+  for (const std::string& part : parts) StrAppend(&text, text.empty() ? "" : "; ", part);
+  return text;
+}
+
+void FillWorkers(const v1::ListWorkersResponse& workers, reports::SweepData* data) {
   std::set<std::string> devices;
+  std::set<std::string> versions;
   for (const v1::WorkerSummary& worker : workers.workers()) {
     devices.insert(StrCat(worker.slots(), " ", worker.slot_kind(), " slots: ", worker.device()));
+    if (!worker.version().empty()) versions.insert(worker.version());
   }
-  std::string text;
-  for (const std::string& device : devices) StrAppend(&text, text.empty() ? "" : "; ", device);
-  return text;
+  data->hardware = JoinedParts(devices);
+  data->worker_versions = JoinedParts(versions);
 }
 
 }  // namespace
@@ -96,7 +111,7 @@ absl::StatusOr<reports::SweepData> CollectSweep(Client* client, const std::strin
   data.created_wall_ms = sweep.summary().created_wall_ms();
   data.build = VersionLine("entrain");
   ENTRAIN_ASSIGN_OR_RETURN(const v1::ListWorkersResponse workers, client->ListWorkers());
-  data.hardware = HardwareOf(workers);
+  FillWorkers(workers, &data);
   // A cell's result is its newest generation's.
   std::map<std::string, int> newest;
   for (const v1::RunSummary& run : sweep.runs()) newest[run.cell_id()] = std::max(newest[run.cell_id()], run.generation());

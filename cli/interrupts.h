@@ -15,14 +15,15 @@ class Interrupts {
   Interrupts(const Interrupts&) = delete;
   Interrupts& operator=(const Interrupts&) = delete;
 
-  // The next signal, or 0 after `timeout_ms`.
-  int Wait(std::int64_t timeout_ms) const;
+  // The next signal, or 0 after `timeout_ms`, or as soon as `fd` can be read unless it is negative.
+  int Wait(std::int64_t timeout_ms, int fd = -1) const;
   // The mask from before; async-signal-safe.
   void RestoreMask() const;
 
  private:
   sigset_t held_;
   sigset_t before_;
+  int signal_fd_;
 };
 
 }  // namespace entrain::cli

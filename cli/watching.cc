@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <map>
+#include <string_view>
 
 #include "base/clock.h"
 #include "base/strings.h"
@@ -23,11 +25,27 @@ Display::Display(bool quiet) : quiet_(quiet) {
   if (!quiet_ && ::isatty(STDOUT_FILENO) != 0) painter_ = std::make_unique<view::Painter>(STDOUT_FILENO);
 }
 
+void Display::TakeKeys(Client* client, bool leaving_ends_runs) {
+  if (painter_ == nullptr || ::isatty(STDIN_FILENO) == 0) return;
+  const char* terminal = std::getenv("TERM");
+  if (terminal == nullptr || std::string_view(terminal) == "dumb") return;
+  painter_.reset();
+  screen_ = std::make_unique<LiveScreen>(client, leaving_ends_runs);
+}
+
+int Display::Wait(const Interrupts& interrupts, std::int64_t timeout_ms) {
+  return screen_ != nullptr ? screen_->Wait(interrupts, timeout_ms) : interrupts.Wait(timeout_ms);
+}
+
 void Display::Show(const view::SweepView& sweep) {
   if (quiet_) return;
   view::SweepView now = sweep;
   now.note = note_;
   now.addresses = addresses_;
+  if (screen_ != nullptr) {
+    screen_->Show(now);
+    return;
+  }
   if (painter_ != nullptr) {
     const view::TerminalSize size = view::SizeOf(STDOUT_FILENO);
     painter_->Draw(view::RenderLive(now, size.width, size.height - 1, ColourOf(STDOUT_FILENO)));
@@ -50,8 +68,12 @@ WatchEnd WatchToEnd(Client* client, const std::string& sweep, Display* display, 
   const std::int64_t begin_ms = clock.BootMs();
   Follower follower(client, sweep);
   WatchEnd end;
+  bool keys_taken = false;
   for (;;) {
     const Follower::News news = follower.Latest();
+    // The first answer decides whether there is anything to take the terminal over for.
+    if (news.any && !keys_taken) display->TakeKeys(client, false);
+    keys_taken |= news.any;
     if (news.any) {
       display->set_note(AwayNote(news, client->address()));
       display->Show(ToView(news.update));
@@ -74,7 +96,7 @@ WatchEnd WatchToEnd(Client* client, const std::string& sweep, Display* display, 
       end.timed_out = true;
       return end;
     }
-    const int signal = interrupts.Wait(news.any ? kFrameMs : 20);
+    const int signal = display->Wait(interrupts, news.any ? kFrameMs : 20);
     if (signal == SIGINT || signal == SIGTERM || signal == SIGHUP) {
       end.signal = signal;
       return end;

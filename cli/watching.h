@@ -1,4 +1,5 @@
-// Shows a followed sweep until it ends: in place on a terminal, as lines elsewhere, not at all when told to be quiet.
+// Shows a followed sweep until it ends: full-screen with keys on a terminal, in place where only the output is one, as lines elsewhere, not
+// at all when told to be quiet.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +9,7 @@
 
 #include "cli/follower.h"
 #include "cli/interrupts.h"
+#include "cli/live_screen.h"
 #include "cli/view/painter.h"
 #include "cli/view/sweep_view.h"
 
@@ -18,7 +20,11 @@ class Display {
  public:
   // `quiet` shows nothing. Lines or the block go to standard output.
   explicit Display(bool quiet);
+  // From now on keys act through `client`, which outlives this object, if standard input and output are terminals.
+  void TakeKeys(Client* client, bool leaving_ends_runs);
   void Show(const view::SweepView& sweep);
+  // Waits for a signal and returns it, or 0 after `timeout_ms`; acts on keys meanwhile. A person who leaves counts as SIGINT.
+  int Wait(const Interrupts& interrupts, std::int64_t timeout_ms);
   // Shown with every frame; as a line of its own where there is no terminal.
   void set_note(std::string note) { note_ = std::move(note); }
   void set_addresses(std::string addresses) { addresses_ = std::move(addresses); }
@@ -28,7 +34,8 @@ class Display {
   std::string note_;
   std::string addresses_;
   view::SweepView shown_;
-  std::unique_ptr<view::Painter> painter_;  // null: lines
+  std::unique_ptr<view::Painter> painter_;  // null: lines, or the screen
+  std::unique_ptr<LiveScreen> screen_;
 };
 
 struct WatchEnd {

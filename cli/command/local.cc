@@ -62,10 +62,11 @@ class LocalRun {
     client_ = std::make_unique<Client>(fleet_->coordinator_address());
     course.status = Submit(request, &course);
     if (!course.status.ok() || course.signal != 0) return course;
+    display_.TakeKeys(client_.get(), true);
     display_.set_addresses(fleet_->MetricsText());
     follower_ = std::make_unique<Follower>(client_.get(), course.sweep_id);
     while (Continue(&course)) {
-      const int signal = interrupts_->Wait(kFrameMs);
+      const int signal = display_.Wait(*interrupts_, kFrameMs);
       if (signal == SIGINT || signal == SIGTERM || signal == SIGHUP) course.signal = signal;
     }
     return course;
@@ -164,8 +165,8 @@ class LocalRun {
   local::Fleet* fleet_;
   const Interrupts* interrupts_;
   SystemClock clock_;
-  Display display_;
   std::unique_ptr<Client> client_;
+  Display display_;  // uses the client
   std::unique_ptr<Follower> follower_;
   std::string note_;
   std::int64_t note_until_ms_ = 0;

@@ -40,13 +40,6 @@ Fold MakeFold(std::int64_t n_layer, std::int64_t n_head, Colour colour, int max_
   return fold(std::min<std::int64_t>(n_layer, max_width), 1, false);
 }
 
-// The lower of two values; one that is not finite wins, since it is what people must see.
-float Worse(float a, float b) {
-  if (!std::isfinite(a)) return a;
-  if (!std::isfinite(b)) return b;
-  return std::min(a, b);
-}
-
 // The worst value of head cell `row` in layer group `group`.
 float FoldedValue(const std::vector<float>& values, std::int64_t n_layer, std::int64_t n_head, const Fold& fold,
                   std::int64_t group, std::int64_t row) {
@@ -62,18 +55,24 @@ float FoldedValue(const std::vector<float>& values, std::int64_t n_layer, std::i
   return worst;
 }
 
-char RampCharacter(float fraction) {
-  if (!std::isfinite(fraction)) return '?';
-  if (fraction < kCollapsed) return '!';
-  return kRamp[static_cast<std::size_t>(std::clamp(static_cast<int>(fraction * 10.0f), 0, 9))];
-}
-
 Rgb Between(const Rgb& low, const Rgb& high, float share) {
   const auto mix = [share](int a, int b) { return a + static_cast<int>(std::lround(share * static_cast<float>(b - a))); };
   return Rgb{mix(low.red, high.red), mix(low.green, high.green), mix(low.blue, high.blue)};
 }
 
 }  // namespace
+
+float Worse(float a, float b) {
+  if (!std::isfinite(a)) return a;
+  if (!std::isfinite(b)) return b;
+  return std::min(a, b);
+}
+
+char HeatCharacter(float fraction) {
+  if (!std::isfinite(fraction)) return '?';
+  if (fraction < kCollapsed) return '!';
+  return kRamp[static_cast<std::size_t>(std::clamp(static_cast<int>(fraction * 10.0f), 0, 9))];
+}
 
 Rgb HeatColour(float fraction) {
   static constexpr std::array<Rgb, 5> kStops = {Rgb{38, 36, 92}, Rgb{44, 92, 140}, Rgb{38, 146, 128}, Rgb{132, 200, 80},
@@ -100,7 +99,7 @@ std::string HeatStrip(const std::vector<float>& entropy_fraction, std::int64_t n
     const auto value = [&](std::int64_t row) { return FoldedValue(entropy_fraction, n_layer, n_head, fold, group, row); };
     for (int cell = 0; cell < fold.cells; ++cell) {
       if (colour == Colour::kNone) {
-        strip += RampCharacter(value(cell));
+        strip += HeatCharacter(value(cell));
         continue;
       }
       const std::int64_t upper = 2 * cell;

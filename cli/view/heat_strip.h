@@ -18,6 +18,11 @@ int HeatStripWidth(std::int64_t n_layer, std::int64_t n_head, Colour colour, int
 std::string HeatStrip(const std::vector<float>& entropy_fraction, std::int64_t n_layer, std::int64_t n_head, Colour colour,
                       int max_width);
 
+// A head without colour, as in HeatStrip.
+char HeatCharacter(float fraction);
+// The lower of two values; one that is not finite wins, since it is what people must see.
+float Worse(float a, float b);
+
 // The colour of an entropy fraction: red below 0.05, then dark blue over green to light yellow at 1.
 Rgb HeatColour(float fraction);
 

@@ -4,6 +4,7 @@
 
 #include "base/strings.h"
 #include "cli/format.h"
+#include "cli/view/collapse_warning.h"
 
 namespace entrain::cli::view {
 namespace {
@@ -32,6 +33,8 @@ std::string ChangeOf(const RunView* before, const RunView& after) {
     return text;
   }
   if (!domain::IsFinal(after.state) && reason != ReasonText(*before) && !reason.empty()) return reason;
+  // Once a layer more, not at every step.
+  if (CollapsingLayers(after).size() > CollapsingLayers(*before).size()) return StrCat("warning  collapsing  ", CollapseWarning(after));
   if (after.eval_loss != before->eval_loss || Tenth(after) != Tenth(*before)) return ProgressText(after);
   return "";
 }

@@ -8,7 +8,8 @@
 
 namespace entrain::cli::view {
 
-// What changed from `before` to `after`: a run's state (with its reason), a new evaluation, every tenth of its steps, a new note.
+// What changed from `before` to `after`: a run's state (with its reason), a new evaluation, every tenth of its steps, one more
+// layer that is collapsing, a new note.
 // The first call gets an empty `before`.
 std::vector<std::string> ChangeLines(const SweepView& before, const SweepView& after);
 

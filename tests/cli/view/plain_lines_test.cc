@@ -40,5 +40,16 @@ TEST(PlainLinesTest, TenthsEvaluationsReasonsAndNotes) {
   EXPECT_EQ(ChangeLines(HalfWaySweep(), evaluated).size(), 1u);
 }
 
+TEST(PlainLinesTest, ACollapseUnderWayIsToldOnceALayer) {
+  SweepView later = HalfWaySweep();
+  later.runs[1].step = 55;
+  later.runs[1].entropy_fraction = {0.0f, 0.0f, 0.0f, 0.9f, 0.02f, 0.9f, 0.9f, 0.01f};
+  EXPECT_THAT(ChangeLines(HalfWaySweep(), later),
+              ElementsAre("SM+R: warning  collapsing  layers 0-1: 5 of 8 heads below 0.05 U at step 55"));
+  SweepView after = later;
+  after.runs[1].step = 56;
+  EXPECT_THAT(ChangeLines(later, after), IsEmpty());
+}
+
 }  // namespace
 }  // namespace entrain::cli::view
