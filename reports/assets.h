@@ -10,6 +10,7 @@ extern const std::string_view report_css;
 extern const std::string_view data_js;
 extern const std::string_view chart_js;
 extern const std::string_view table_js;
+extern const std::string_view lineage_js;
 extern const std::string_view paper_js;
 extern const std::string_view entropy_js;
 extern const std::string_view cost_js;

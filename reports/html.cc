@@ -71,7 +71,7 @@ std::string ReportHtml(const SweepData& sweep, const PaperComparison* paper) {
                              {"style", std::string(report_css)},
                              {"plain", EscapeHtml(LeaderboardText(MakeLeaderboard(sweep)))},
                              {"data", EscapeScriptData(DumpJson(ReportJson(sweep, paper, kMaxDataBytes)))},
-                             {"script", StrCat(data_js, chart_js, table_js, paper_js, entropy_js, cost_js, page_js)}}});
+                             {"script", StrCat(data_js, chart_js, table_js, lineage_js, paper_js, entropy_js, cost_js, page_js)}}});
 }
 
 }  // namespace entrain::reports

@@ -13,6 +13,15 @@
 
 namespace entrain::reports {
 
+// What a run reported at a rung of early stopping, and what was decided there.
+struct RungData {
+  std::int64_t step = 0;
+  double value = 0.0;
+  std::string metric;   // "eval_loss" or "train_loss"
+  std::string outcome;  // "", "held", "promoted" or "pruned"
+  std::string reason;
+};
+
 struct RunData {
   std::string id;
   std::string label;
@@ -33,6 +42,9 @@ struct RunData {
   std::int64_t world_size = 1;
   std::int64_t attempts = 0;
   std::string config_json;
+  std::string config_hash;  // the cell's id
+  std::vector<RungData> rungs;            // lowest first
+  std::vector<domain::Verdict> notices;   // verdicts that did not end the run, oldest first
   // As in config_json; what the private-inference cost is counted from. None: no cost is shown.
   std::optional<domain::ModelConfig> model;
   std::vector<domain::EntropySample> samples;  // in step order; any number, the report thins them
@@ -47,6 +59,7 @@ struct SweepData {
   std::int64_t created_wall_ms = 0;
   std::string build;     // version and build id of the program that made the report
   std::string hardware;  // workers' devices
+  std::string worker_versions;
   std::string dataset;   // name@hash
   std::vector<RunData> runs;
 };

@@ -207,6 +207,20 @@ json VerdictJson(const domain::Verdict& verdict) {
           {"text", verdict.explanation}};
 }
 
+json RungsJson(const RunData& run) {
+  json rungs = json::array();
+  for (const RungData& rung : run.rungs) {
+    rungs.push_back({{"step", rung.step}, {"value", Number(rung.value)}, {"metric", rung.metric}, {"outcome", rung.outcome}, {"reason", rung.reason}});
+  }
+  return rungs;
+}
+
+json NoticesJson(const RunData& run) {
+  json notices = json::array();
+  for (const domain::Verdict& verdict : run.notices) notices.push_back(VerdictJson(verdict));
+  return notices;
+}
+
 json ResultJson(const RunData& run) {
   const RunResult result = ResultOf(run);
   json bands = nullptr;
@@ -242,6 +256,9 @@ json RunJson(const RunData& run, std::size_t runs, std::size_t run_bytes) {
           {"ranks", run.world_size},
           {"attempts", run.attempts},
           {"config", run.config_json},
+          {"config_hash", run.config_hash},
+          {"rungs", RungsJson(run)},
+          {"notices", NoticesJson(run)},
           {"result", ResultJson(run)},
           {"verdict", VerdictJson(run.verdict)},
           {"rescue_of", run.rescue_of},
@@ -295,6 +312,7 @@ json ReportJson(const SweepData& sweep, const PaperComparison* paper, std::size_
           {"created_ms", sweep.created_wall_ms},
           {"build", sweep.build},
           {"hardware", sweep.hardware},
+          {"worker_versions", sweep.worker_versions},
           {"dataset", sweep.dataset},
           {"yaml", sweep.yaml},
           {"summary", SummaryLines(sweep)},

@@ -51,16 +51,27 @@ void AppendEnds(const SweepData& sweep, std::vector<std::string>* lines) {
   if (sentences > kMaxSentences) lines->push_back(StrCat("And ", sentences - kMaxSentences, " more that were stopped or failed."));
 }
 
+double TokensPerStep(const RunData& run) {
+  if (run.samples.empty() || run.samples.back().step <= 0) return 0.0;
+  return static_cast<double>(run.samples.back().tokens) / static_cast<double>(run.samples.back().step);
+}
+
 void AppendSaved(const SweepData& sweep, std::vector<std::string>* lines) {
   std::int64_t planned = 0;
   std::int64_t saved = 0;
+  double saved_tokens = 0.0;
   for (const RunData& run : sweep.runs) {
     planned += run.steps;
-    if (WasStopped(run)) saved += std::max<std::int64_t>(run.steps - ResultOf(run).step, 0);
+    if (!WasStopped(run)) continue;
+    const std::int64_t steps = std::max<std::int64_t>(run.steps - ResultOf(run).step, 0);
+    saved += steps;
+    saved_tokens += TokensPerStep(run) * static_cast<double>(steps);
   }
   if (saved == 0) return;
   const double percent = 100.0 * static_cast<double>(saved) / static_cast<double>(planned);
-  lines->push_back(StrCat("Stopping saved ", saved, " of the sweep's ", planned, " steps (", FixedText(percent, 0), " %)."));
+  std::string line = StrCat("Stopping saved ", saved, " of the sweep's ", planned, " steps (", FixedText(percent, 0), " %)");
+  if (saved_tokens >= 1.0) StrAppend(&line, ", ", static_cast<std::int64_t>(saved_tokens + 0.5), " tokens");
+  lines->push_back(line + ".");
 }
 
 void AppendUnfinished(const SweepData& sweep, std::vector<std::string>* lines) {

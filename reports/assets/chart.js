@@ -1,29 +1,70 @@
 // Figures: a frame with a title, a caption and an SVG that can be saved; and line charts in it.
 
-const CUSTOM = /var\((--[a-z0-9-]+)\)/g;
+// The colour that a CSS value gives on this page as plain #rrggbb: other programs know neither variables nor color-mix.
+const plainColours = new Map();
+let colourProbe = null;
+function plainColour(value) {
+  if (!/[(]/.test(value)) return value;
+  if (!plainColours.has(value)) {
+    if (colourProbe === null) {
+      colourProbe = element('canvas', {width: 1, height: 1}).getContext('2d', {willReadFrequently: true});
+      colourProbe.probe = document.body.appendChild(element('span', {hidden: true}));
+    }
+    colourProbe.probe.style.color = value;
+    colourProbe.clearRect(0, 0, 1, 1);
+    colourProbe.fillStyle = getComputedStyle(colourProbe.probe).color;
+    colourProbe.fillRect(0, 0, 1, 1);
+    const [r, g, b] = colourProbe.getImageData(0, 0, 1, 1).data;
+    plainColours.set(value, `#${[r, g, b].map((v) => v.toString(16).padStart(2, '0')).join('')}`);
+  }
+  return plainColours.get(value);
+}
 
-// A copy that looks the same outside this page: variables resolved, text styled.
+// A copy that looks the same outside this page: colours resolved, text styled.
 function standalone(svg) {
   const copy = svg.cloneNode(true);
   const style = getComputedStyle(document.documentElement);
   const rules = `text{fill:${style.getPropertyValue('--muted')};font:11px sans-serif}.grid{stroke:${style.getPropertyValue('--grid')}}` +
       `.axis{stroke:${style.getPropertyValue('--line')}}.stop{stroke:${style.getPropertyValue('--bad')};stroke-dasharray:4 3}` +
+      `.cross{stroke:${style.getPropertyValue('--muted')};stroke-dasharray:3 3}` +
       `.limit{fill:${style.getPropertyValue('--bad')};opacity:.12}.dead{fill:none;stroke:${style.getPropertyValue('--bad')}}`;
   copy.setAttribute('xmlns', SVG);
+  copy.removeAttribute('style');
+  for (const node of copy.querySelectorAll('*')) {
+    for (const name of ['fill', 'stroke']) {
+      if (node.hasAttribute(name)) node.setAttribute(name, plainColour(node.getAttribute(name)));
+      if (node.style[name]) node.style[name] = plainColour(node.style[name]);
+    }
+  }
   copy.prepend(shape('style', {}, rules));
   const [, , width, height] = copy.getAttribute('viewBox').split(' ');
   copy.setAttribute('width', width);
   copy.setAttribute('height', height);
   const ground = shape('rect', {width, height, fill: style.getPropertyValue('--panel')});
   copy.insertBefore(ground, copy.children[1] || null);
-  return new XMLSerializer().serializeToString(copy).replace(CUSTOM, (_, name) => style.getPropertyValue(name).trim());
+  return new XMLSerializer().serializeToString(copy);
 }
 
-function figure(title, caption, svg, ...rest) {
-  const save = element('button', {class: 'plain', type: 'button', 'aria-label': `Save as SVG: ${title}`, title: 'Save as SVG',
-    onclick: () => download(`${fileName(title)}.svg`, 'image/svg+xml', standalone(svg))}, 'SVG');
-  return element('figure', {}, element('div', {class: 'head'}, element('h3', {}, title), save),
-                 caption ? element('figcaption', {}, caption) : null, svg, ...rest);
+function saveButton(kind, title, make) {
+  return element('button', {class: 'plain', type: 'button', 'aria-label': `Save as ${kind}: ${title}`, title: `Save as ${kind}`,
+    onclick: () => download(`${fileName(title)}.${kind.toLowerCase()}`, kind === 'SVG' ? 'image/svg+xml' : 'text/csv', make())}, kind);
+}
+
+// `drawn` is an SVG, or what will hold one. `csv` (may be null) gives the rows behind it, titles first.
+function figure(title, caption, drawn, csv, ...rest) {
+  const buttons = element('span', {class: 'save'}, csv ? saveButton('CSV', title, () => csvText(csv())) : null,
+                          saveButton('SVG', title, () => standalone(node.querySelector('svg'))));
+  const node = element('figure', {'aria-label': title}, element('div', {class: 'head'}, element('h3', {}, title), buttons),
+                       caption ? element('figcaption', {}, caption) : null, drawn, ...rest);
+  return node;
+}
+
+function csvText(rows) {
+  const field = (value) => {
+    const text = value === null || value === undefined ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value);
+    return /[",\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
+  };
+  return rows.map((row) => row.map(field).join(',')).join('\r\n') + '\r\n';
 }
 
 function drawing(width, height, name) {
@@ -102,8 +143,8 @@ function nearestIndex(xs, x) {
 
 let clipCount = 0;
 
-// options: {width, height, name, series: [{name, x, y, colour, width, opacity, dash, dots, silent}], xRange, yRange, log, xLabel,
-// yLabel, limitBelow, stops: [{x, label}], points: [{x, y, name, colour}]}
+// options: {width, height, name, series: [{name, x, y, colour, width, opacity, dash, dots, silent}], areas: [{x, low, high, colour}], xRange,
+// yRange, log, xLabel, topLabel, limitBelow, stops: [{x, label}], points: [{x, y, name, colour}]}
 function lineChart(options) {
   const {width = 600, height = 300, series, log = false} = options;
   const margin = {left: options.left ?? 46, right: 10, top: 8, bottom: options.xLabel ? 34 : 20};
@@ -132,6 +173,11 @@ function lineChart(options) {
   svg.append(shape('clipPath', {id: clip}, shape('rect', {x: margin.left, y: margin.top - 2, width: right - margin.left, height: bottom - margin.top + 4})), plot);
   if (options.limitBelow !== undefined) {
     plot.append(shape('rect', {class: 'limit', x: margin.left, y: py(options.limitBelow), width: right - margin.left, height: bottom - py(options.limitBelow)}));
+  }
+  for (const area of options.areas ?? []) {
+    const inside = (v) => py(log ? Math.max(v, yMin) : v).toFixed(1);
+    const along = (values) => area.x.map((x, i) => `${px(x).toFixed(1)} ${inside(values[i])}`);
+    if (area.x.length > 1) plot.append(shape('path', {d: `M${along(area.high).join('L')}L${along(area.low).reverse().join('L')}Z`, fill: area.colour, 'fill-opacity': 0.16}));
   }
   for (const s of series) {
     plot.append(shape('path', {d: pathOf(s, px, py, log), fill: 'none', stroke: s.colour, 'stroke-width': s.width ?? 1.5,
@@ -181,25 +227,28 @@ function addCrosshair(svg, options, frame) {
   });
 }
 
-// Mean over runs of values averaged within each of `bins` stretches of [0, xMax]; what keeps a curve of many runs readable.
-function meanCurve(curves, xMax, bins) {
-  const sums = new Array(bins).fill(0);
-  const counts = new Array(bins).fill(0);
+// Mean, lowest and highest over runs of the values averaged within each of `bins` stretches of [0, xMax]; what keeps a curve of many runs
+// readable. A curve with one value a stretch at most keeps its steps.
+function spreadOf(curves, xMax, bins) {
+  const stretches = Array.from({length: bins}, () => ({values: [], step: 0}));
   for (const curve of curves) {
-    const own = new Array(bins).fill(0);
-    const n = new Array(bins).fill(0);
+    const sums = new Map();
     curve.s.forEach((step, i) => {
       if (curve.v[i] === null) return;
       const b = Math.min(Math.max(Math.ceil((step / xMax) * bins) - 1, 0), bins - 1);
-      own[b] += curve.v[i];
-      ++n[b];
+      const own = sums.get(b) ?? {sum: 0, n: 0, step: 0};
+      sums.set(b, {sum: own.sum + curve.v[i], n: own.n + 1, step: own.step + step});
     });
-    own.forEach((sum, b) => {
-      if (n[b] === 0) return;
-      sums[b] += sum / n[b];
-      ++counts[b];
-    });
+    for (const [b, own] of sums) {
+      stretches[b].values.push(own.sum / own.n);
+      stretches[b].step += own.step / own.n;
+    }
   }
-  const filled = [...counts.keys()].filter((b) => counts[b] > 0);
-  return {x: filled.map((b) => ((b + 0.5) / bins) * xMax), y: filled.map((b) => sums[b] / counts[b])};
+  const filled = stretches.filter((stretch) => stretch.values.length > 0);
+  return {
+    x: filled.map((f) => f.step / f.values.length),
+    y: filled.map((f) => f.values.reduce((a, b) => a + b, 0) / f.values.length),
+    low: filled.map((f) => Math.min(...f.values)),
+    high: filled.map((f) => Math.max(...f.values)),
+  };
 }

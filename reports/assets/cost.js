@@ -73,7 +73,8 @@ function paretoChart(title, key, unit) {
     dot.append(shape('title', {}, `${rowName(p.row)}: ${number(p.x, 3)} ${unit}, perplexity ${number(p.y)}${p.row.completed ? '' : ', not trained to its end'}`));
     svg.append(dot, shape('text', {class: 'tag', x, y, 'text-anchor': toLeft ? 'end' : 'start'}, text));
   }
-  return figure(title, 'Below and to the left is better; the dashed line joins the variants that no other beats on both.', svg);
+  return figure(title, 'Below and to the left is better; the dashed line joins the variants that no other beats on both.', svg,
+                () => [['variant', unit, 'perplexity', 'trained to its end'], ...points.map((p) => [rowName(p.row), p.x, p.y, p.row.completed])]);
 }
 
 function costSection() {

@@ -41,6 +41,22 @@ function dashOf(variant) {
   return ['', '6 3', '2 3', '8 3 2 3'][Math.floor(variants.indexOf(variant) / PALETTE) % 4];
 }
 
+const runOf = new Map(report.runs.map((run) => [run.id, run]));
+
+// Runs that differ in their seed only are of one group.
+function axesText(run) {
+  return Object.entries(run.axes).filter(([axis]) => !/(^|\.)seed$/.test(axis)).map(([axis, value]) => `${axis}=${value}`).join(' ');
+}
+function groupName(run) {
+  const axes = axesText(run);
+  return axes ? `${run.variant} ${axes}` : run.variant;
+}
+function groupsOf(runs) {
+  const groups = new Map();
+  for (const run of runs) groups.set(groupName(run), [...(groups.get(groupName(run)) ?? []), run]);
+  return groups;
+}
+
 function element(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -49,6 +65,12 @@ function element(tag, attributes = {}, ...children) {
   }
   node.append(...children.filter((child) => child !== null && child !== undefined));
   return node;
+}
+
+// A variant's line as the charts draw it.
+function lineKey(variant) {
+  return shape('svg', {viewBox: '0 0 20 8', class: 'key', 'aria-hidden': 'true'},
+               shape('line', {x1: 0, x2: 20, y1: 4, y2: 4, stroke: colourOf(variant), 'stroke-width': 3.5, 'stroke-dasharray': dashOf(variant)}));
 }
 
 const SVG = 'http://www.w3.org/2000/svg';
@@ -88,7 +110,8 @@ const note = (text) => element('p', {class: 'muted small'}, text);
 function download(name, type, text) {
   const link = element('a', {href: URL.createObjectURL(new Blob([text], {type})), download: name});
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  // A busy browser may take its time before it reads the address.
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
 function fileName(text) {

@@ -12,7 +12,7 @@ function shownRuns() {
   if (filter.everySeed) return runs;
   const seen = new Set();
   return runs.filter((run) => {
-    const key = run.variant + JSON.stringify(Object.entries(run.axes).filter(([axis]) => !/(^|\.)seed$/.test(axis)));
+    const key = groupName(run);
     return !seen.has(key) && seen.add(key);
   });
 }
@@ -52,6 +52,8 @@ function layerColour(layer, layers) {
   return `color-mix(in oklab, var(--deep0), var(--deep1) ${Math.round(100 * t)}%)`;
 }
 
+const natsOf = (run, code) => (code === NAN_CODE ? '' : (shareOf(code) * run.bound).toFixed(4));
+
 function layerPanel(run) {
   const points = run.entropy.s.length;
   const holder = element('div', {style: 'aspect-ratio: 300/170'});
@@ -71,7 +73,9 @@ function layerPanel(run) {
                              stops: run.verdict ? [{x: run.verdict.step}] : []});
     holder.replaceWith(chart);
   });
-  return figure(run.label, stateLine(run), holder);
+  const csv = () => [['step', 'layer', 'lowest', 'mean', 'highest'], ...run.entropy.s.flatMap((step, p) => Array.from({length: run.layers}, (_, layer) =>
+      [step, layer, ...[0, 1, 2].map((i) => natsOf(run, run.layerShares[(p * run.layers + layer) * 3 + i]))]))];
+  return figure(run.label, stateLine(run), holder, csv);
 }
 
 function layersSection() {
@@ -161,7 +165,9 @@ function heatPanel(run) {
     showReadout(event, `layer ${y}, head ${x}\n${Number.isNaN(share) ? 'not a number' : `${number(share * run.bound, 3)} nats, ${Math.round(100 * share)} % of U`}`);
   });
   svg.addEventListener('pointerleave', hideReadout);
-  const node = figure(run.label, '', svg);
+  const csv = () => [['step', 'layer', 'head', 'entropy_nats'], ...run.frames.s.flatMap((step, f) => Array.from({length: heads}, (_, i) =>
+      [step, Math.floor(i / run.heads), i % run.heads, natsOf(run, run.frameShares[f * heads + i])]))];
+  const node = figure(run.label, '', svg, csv);
   node.querySelector('figcaption')?.remove();
   svg.before(caption);
   const panel = {node, draw, drawn: false};
@@ -221,15 +227,15 @@ function heatSection() {
 
 function quarterBars(key, title) {
   const rows = report.rows.filter((row) => row[key].some((n) => n > 0));
-  const left = 220;
-  const width = 1180;
+  const left = 190;
+  const width = 600;
   const height = 26 * rows.length + 26;
   const svg = drawing(width, height, title);
   rows.forEach((row, i) => {
     const y = 26 * i + 4;
     const total = row[key].reduce((a, b) => a + b, 0);
     const label = rowName(row);
-    svg.append(shape('text', {x: left - 8, y: y + 14, 'text-anchor': 'end'}, label.length > 34 ? `${label.slice(0, 33)}…` : label));
+    svg.append(shape('text', {x: left - 8, y: y + 14, 'text-anchor': 'end'}, label.length > 29 ? `${label.slice(0, 28)}…` : label));
     let x = left;
     row[key].forEach((n, quarter) => {
       const w = ((width - left - 24) * n) / total;
@@ -256,7 +262,8 @@ function bandsSection() {
     heads_by_quarter_log_context: 'Share of heads by quarter of ln T',
     heads_by_quarter_observed: 'Share of heads by quarter of the largest entropy observed in the model',
   };
-  const draw = (key) => holder.replaceChildren(figure(bases[key], '', quarterBars(key, bases[key])));
+  const csv = (key) => () => [['variant', 'quarter_1', 'quarter_2', 'quarter_3', 'quarter_4'], ...report.rows.map((row) => [rowName(row), ...row[key]])];
+  const draw = (key) => holder.replaceChildren(figure(bases[key], '', quarterBars(key, bases[key]), csv(key)));
   const radio = (key, text, on) => {
     const input = element('input', {type: 'radio', name: 'basis', onchange: () => draw(key)});
     input.checked = on;
@@ -266,10 +273,11 @@ function bandsSection() {
   const legend = element('div', {class: 'legend', 'aria-hidden': 'true'}, ...['lowest quarter: collapsing', 'second', 'third', 'highest quarter: overloaded'].map((text, i) =>
       element('span', {}, element('span', {class: 'swatch', style: `background:var(--q${i + 1})`}), text)));
   return section('bands', 'Heads by quarter',
-      note('At the step that counts. The paper divides by the largest entropy observed in the model, which reports full overload for a model that has learnt nothing; ln T is the same for all.'),
+      note('Share of heads by band beside the loss, as in the paper’s Figure 2; at the step that counts. The paper divides by the largest entropy observed in the model, which reports full overload for a model that has learnt nothing; ln T is the same for all.'),
       element('div', {class: 'controls'}, element('fieldset', {}, element('legend', {}, 'Quarters of'),
           radio('heads_by_quarter_log_context', 'ln T', true), radio('heads_by_quarter_observed', 'the largest observed', false))),
-      legend, holder);
+      legend, element('div', {class: 'charts'}, holder,
+                      curveFigure('Loss of the same architectures', 'loss', {log: false, dots: false, yLabel: 'loss', note: 'Cross-entropy, nats a token.'})));
 }
 
 // ---- theta ----
@@ -287,7 +295,8 @@ function thetaPanel(run) {
   const values = series.flatMap((s) => s.y);
   const chart = lineChart({width: 300, height: 170, left: 34, series, xRange: [0, run.steps], keepOrder: true,
                            yRange: [Math.min(0, ...values), Math.max(1, ...values)], name: `Theta of ${run.label} by layer over steps`});
-  return figure(run.label, `at the end: mean ${number(mean)}, heads from ${number(low)} to ${number(high)}`, chart);
+  const csv = () => [['step', ...series.map((s) => s.name)], ...run.theta.s.map((step, p) => [step, ...run.theta.v[p]])];
+  return figure(run.label, `at the end: mean ${number(mean)}, heads from ${number(low)} to ${number(high)}`, chart, csv);
 }
 
 function thetaSection() {

@@ -113,11 +113,7 @@ function leaderboardSection() {
 
 function leaderboardCsv() {
   const keys = Object.keys(report.rows[0] ?? {}).filter((key) => key !== 'rank');
-  const field = (value) => {
-    const text = value === null || value === undefined ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value);
-    return /[",\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
-  };
-  return [keys.join(','), ...report.rows.map((row) => keys.map((key) => field(row[key])).join(','))].join('\r\n') + '\r\n';
+  return csvText([keys, ...report.rows.map((row) => keys.map((key) => row[key]))]);
 }
 
 // "layer 5: heads 0–3; layer 4: head 1"
@@ -141,31 +137,62 @@ function headsText(run, heads) {
 
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
+// Mean entropy of the layers that a verdict names, with its step and its limit: what the rule saw.
+function evidenceChart(run) {
+  const layers = [...new Set(run.verdict.heads.map((head) => Math.floor(head / run.heads)))].sort((a, b) => a - b);
+  if (layers.length === 0 || run.entropy.s.length < 2) return null;
+  const holder = element('div', {style: 'aspect-ratio: 400/150'});
+  whenNear(holder, () => {
+    const series = layers.map((layer) => ({name: `layer ${layer}`, x: run.entropy.s, colour: layerColour(layer, run.layers), width: 1.6,
+      y: run.entropy.s.map((_, p) => {
+        const share = shareOf(run.layerShares[(p * run.layers + layer) * 3 + 1]);
+        return Number.isNaN(share) ? null : share * run.bound;
+      })}));
+    holder.replaceWith(lineChart({width: 400, height: 150, left: 34, series, xRange: [0, run.entropy.s[run.entropy.s.length - 1]], yRange: [0, run.bound], keepOrder: true,
+                                  limitBelow: COLLAPSED_SHARE * run.bound, stops: [{x: run.verdict.step}],
+                                  name: `Mean head entropy, nats, of ${layers.length === 1 ? 'layer' : 'layers'} ${layers.join(', ')} of ${run.label} up to its stop`}));
+  });
+  return holder;
+}
+
+function evidenceTable(run, verdict) {
+  const rows = verdict.steps.map((step, i) => element('tr', {}, element('td', {}, String(step)), element('td', {}, number(verdict.values[i], 4)),
+                                                     element('td', {}, number(verdict.limit, 4))));
+  return element('div', {class: 'scroll'}, element('table', {'aria-label': `Observations behind the stop of ${run.label}`},
+      element('thead', {}, element('tr', {}, ...['step', 'value', 'limit'].map((t) => element('th', {scope: 'col'}, t)))), element('tbody', {}, ...rows)));
+}
+
+const fact = (name, text) => element('p', {class: 'small'}, element('span', {class: 'muted'}, `${name}: `), text);
+
 function stopCard(run) {
   const verdict = run.verdict;
-  const card = element('article', {class: 'card'}, element('h3', {}, run.label),
+  const card = element('article', {class: 'card', 'aria-label': `Stop of ${run.label}`}, element('h3', {}, run.label),
       element('p', {}, `${sentence(run.outcome)} at step ${run.result.step} of ${run.steps}. ${sentence(run.reason)}`));
-  if (run.rescued_by || run.rescue_of) {
-    const text = run.rescued_by ? `rescued as ${run.rescued_by}` : `rescue of ${run.rescue_of}, from ${run.fork_step ? `its step ${run.fork_step}` : 'the start'}`;
-    card.append(element('p', {class: 'small'}, element('span', {class: 'muted'}, 'Lineage: '), text));
-  }
+  const lineage = lineageText(run);
+  if (lineage) card.append(fact('Lineage', lineage));
   if (!verdict) return card;
-  card.append(element('p', {class: 'small'}, element('span', {class: 'muted'}, 'Rule: '), verdict.rule));
-  if (verdict.heads.length > 0) {
-    card.append(element('p', {class: 'small'}, element('span', {class: 'muted'}, 'Heads: '), headsText(run, verdict.heads)));
-  }
-  if (verdict.steps.length > 0) {
-    const rows = verdict.steps.map((step, i) => element('tr', {}, element('td', {}, String(step)), element('td', {}, number(verdict.values[i], 4)),
-                                                       element('td', {}, number(verdict.limit, 4))));
-    card.append(element('div', {class: 'scroll'}, element('table', {'aria-label': `Observations behind the stop of ${run.label}`},
-        element('thead', {}, element('tr', {}, ...['step', 'value', 'limit'].map((t) => element('th', {scope: 'col'}, t)))), element('tbody', {}, ...rows))));
-  }
+  card.append(fact('Rule', verdict.rule));
+  if (verdict.heads.length > 0) card.append(fact('Heads', headsText(run, verdict.heads)));
+  if (verdict.steps.length > 0) card.append(evidenceTable(run, verdict));
+  const chart = evidenceChart(run);
+  if (chart) card.append(element('p', {class: 'small muted'}, 'Mean entropy of these layers, nats:'), chart);
   return card;
+}
+
+// Verdicts that only notified, or paused a run.
+function noticesTable() {
+  const rows = report.runs.flatMap((run) => run.notices.filter(Boolean).map((notice) => element('tr', {},
+      ...[run.label, String(notice.step), notice.rule, sentence(notice.text)].map((text, i) => element('td', {class: i === 1 ? null : i === 3 ? 'text wrap' : 'text'}, text)))));
+  if (rows.length === 0) return null;
+  return element('details', {}, element('summary', {}, `${plural(rows.length, 'verdict')} that stopped nothing`), element('div', {class: 'scroll'},
+      element('table', {'aria-label': 'Verdicts that stopped nothing'},
+          element('thead', {}, element('tr', {}, ...['run', 'step', 'rule', 'what it saw'].map((t, i) => element('th', {scope: 'col', class: i === 1 ? null : 'text'}, t)))), element('tbody', {}, ...rows))));
 }
 
 function stopsSection() {
   const failed = report.runs.filter((run) => run.state === 'failed');
-  if (stoppedRuns.length + failed.length === 0) return section('stops', 'Stops', element('p', {}, 'No run was stopped by a rule, and none failed.'));
+  const notices = noticesTable();
+  if (stoppedRuns.length + failed.length === 0) return section('stops', 'Stops', element('p', {}, 'No run was stopped by a rule, and none failed.'), ...[notices].filter(Boolean));
   const cards = element('div', {class: 'stops'});
   const all = [...stoppedRuns, ...failed];
   const show = (n) => {
@@ -174,5 +201,5 @@ function stopsSection() {
   };
   show(24);
   return section('stops', 'Stops and their evidence',
-      note('Results of a stopped run are those at the step of the verdict; what it did afterwards is kept and not counted.'), cards);
+      note('Results of a stopped run are those at the step of the verdict; what it did afterwards is kept and not counted.'), cards, ...[notices].filter(Boolean));
 }

@@ -161,6 +161,14 @@ TEST(SummaryTest, SaysWhatWonWhatWasStoppedAndWhatThatSaved) {
                           "Stopping saved 50 of the sweep's 300 steps (17 %)."));
 }
 
+TEST(SummaryTest, TokensSavedAreCountedAtTheRunsOwnRate) {
+  SweepData sweep;
+  RunData halted = Halted(MakeRun("C", "1", 3), 50);
+  for (auto& sample : halted.samples) sample.tokens = 64 * sample.step;
+  sweep.runs = {MakeRun("A", "1", 10), halted};
+  EXPECT_EQ(SummaryLines(sweep).back(), "Stopping saved 50 of the sweep's 200 steps (25 %), 3200 tokens.");
+}
+
 TEST(SummaryTest, SaysWhenThereIsNoBestYet) {
   SweepData sweep;
   RunData running = MakeRun("A", "1", 10);

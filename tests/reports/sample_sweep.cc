@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/random.h"
@@ -119,7 +121,7 @@ RunData MakeRun(const VariantShape& variant, const SampleShape& shape, std::int6
 
 }  // namespace
 
-SweepData MakeSampleSweep(const SampleShape& shape) {
+SweepData MakeSampleHead() {
   SweepData sweep;
   sweep.id = "k3v9m2";
   sweep.name = "quickstart";
@@ -128,10 +130,56 @@ SweepData MakeSampleSweep(const SampleShape& shape) {
   sweep.created_wall_ms = 1'760'000'000'000;
   sweep.build = "entrain 0.1.0 (build 2e4ed80)";
   sweep.hardware = "1 machine, 2 CPU slots: Xeon";
+  sweep.worker_versions = "2e4ed80";
   sweep.dataset = "python-stdlib@5f2c9d0e";
+  return sweep;
+}
+
+std::size_t SampleVariants() { return std::size(kVariants); }
+
+RunData MakeSampleRun(const SampleShape& shape, std::size_t variant, std::int64_t seed) { return MakeRun(kVariants[variant], shape, seed); }
+
+SweepData MakeSampleSweep(const SampleShape& shape) {
+  SweepData sweep = MakeSampleHead();
   for (std::int64_t seed = 1; seed <= shape.seeds; ++seed) {
     for (const VariantShape& variant : kVariants) sweep.runs.push_back(MakeRun(variant, shape, seed));
   }
+  return sweep;
+}
+
+SweepData MakeFullSampleSweep() {
+  SweepData sweep = MakeSampleSweep();
+  // Run 5 is SM of seed 1, which collapsed; its rescue goes on with the regulariser.
+  RunData rescue = MakeSampleRun({}, 7, 9);
+  rescue.id = "rescue1";
+  rescue.label = "SM seed=1 rescue";
+  rescue.variant = "SM rescue";
+  rescue.rescue_of = sweep.runs[5].id;
+  rescue.fork_step = 30;
+  std::erase_if(rescue.samples, [](const auto& sample) { return sample.step <= 30; });
+  sweep.runs[5].rescued_by = rescue.id;
+  sweep.runs.push_back(std::move(rescue));
+  for (std::size_t i = 0; i < 4; ++i) {
+    RunData& run = sweep.runs[i];
+    const double loss = run.evaluations.front().loss;
+    run.rungs = {{25, loss + 1, "eval_loss", "promoted", ""}, {50, loss, "eval_loss", i < 2 ? "promoted" : "pruned", "2 of 4 go on"}};
+    if (i < 2) continue;
+    run.state = domain::RunState::kPruned;
+    run.result_step = 50;
+    run.reason = "at step 50 it was behind 2 of 4";
+  }
+  domain::Verdict notice;
+  notice.step = 80;
+  notice.reason = domain::HaltReason::kOverload;
+  notice.rule = "overload.share";
+  notice.explanation = "60 % of the heads were in the top quarter at steps 60 and 80";
+  sweep.runs[4].notices = {notice};
+  for (RunData& run : sweep.runs) {
+    run.config_hash = StrCat("c", run.id);
+    run.axes["lr"] = run.axes["seed"] == "2" && run.variant == "SM+G" ? "0.01" : "0.003";
+  }
+  sweep.runs[6].state = domain::RunState::kFailed;
+  sweep.runs[6].reason = "out of memory";
   return sweep;
 }
 
