@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -96,8 +98,11 @@ struct RunProgressed {
   AttemptKey key;
 };
 
-// What people ask for one worker. Quarantine: nothing new is placed there until it is released.
-enum class WorkerAction { kQuarantine, kRelease };
+// What people ask for one worker. Quarantine: nothing new is placed there until it is released. Forget: it is gone for good and leaves
+// the list; refused while it is connected or anything waits for it.
+enum class WorkerAction { kQuarantine, kRelease, kForget };
+std::string_view ToString(WorkerAction action);  // "quarantine", "release", "forget"
+std::optional<WorkerAction> ParseWorkerAction(std::string_view text);
 struct ActOnWorker {
   RequestId request = 0;
   WorkerId worker;

@@ -144,6 +144,11 @@ struct WorkerReleased {
   WorkerId worker;
   std::string reason;
 };
+// It is gone for good, holds nothing and is not connected: the list of workers no longer names it. Should it come back, it is new.
+struct WorkerForgotten {
+  WorkerId worker;
+  std::string by;
+};
 struct RungRecorded {
   RunId run;
   std::int64_t rung = 0;
@@ -175,7 +180,7 @@ struct Fact {
   std::variant<SweepAdmitted, RunRetried, WorkerRegistered, WorkerSilent, WorkerDraining, RunPlaced, RunStarted,
                CheckpointRecorded, StopDecided, VerdictRecorded, AttemptClosed, RunRequeued, RunPaused, RunResumed,
                RunFinished, WaitReasonChanged, MemberReleased, AttemptReclaimed, RunAged, RunReserved, WorkerQuarantined, WorkerReleased,
-               RungRecorded, RungDecided, RunRescued, WorkerHeard, ProgressHeard, TermStarted>
+               RungRecorded, RungDecided, RunRescued, WorkerForgotten, WorkerHeard, ProgressHeard, TermStarted>
       body;
 };
 

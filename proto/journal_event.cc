@@ -100,7 +100,7 @@ void Put(const domain::ActOnWorker& body, v1::Event* out) {
   v1::ActOnWorker* to = out->mutable_act_on_worker();
   to->set_request(body.request);
   to->set_worker(body.worker.value());
-  to->set_action(body.action == domain::WorkerAction::kQuarantine ? "quarantine" : "release");
+  to->set_action(std::string(domain::ToString(body.action)));
   to->set_by(body.by);
   to->set_reason(body.reason);
 }
@@ -170,9 +170,9 @@ absl::Status Take(const v1::RungReached& from, domain::RungReached* out) {
 }
 absl::Status Take(const v1::RunProgressed& from, domain::RunProgressed* out) { return Decode(from.key(), &out->key); }
 absl::Status Take(const v1::ActOnWorker& from, domain::ActOnWorker* out) {
-  if (from.action() != "quarantine" && from.action() != "release") return UnknownText("act_on_worker.action", from.action());
-  *out = {from.request(), WorkerId(from.worker()), from.action() == "release" ? domain::WorkerAction::kRelease : domain::WorkerAction::kQuarantine,
-          from.by(), from.reason()};
+  const auto action = domain::ParseWorkerAction(from.action());
+  if (!action.has_value()) return UnknownText("act_on_worker.action", from.action());
+  *out = {from.request(), WorkerId(from.worker()), *action, from.by(), from.reason()};
   return absl::OkStatus();
 }
 

@@ -1,4 +1,7 @@
+#include <google/protobuf/arena.h>
+
 #include <array>
+#include <cstddef>
 #include <type_traits>
 
 #include "base/check.h"
@@ -158,6 +161,10 @@ void Put(const domain::WorkerReleased& body, v1::Fact* out) {
   out->mutable_worker_released()->set_worker(body.worker.value());
   out->mutable_worker_released()->set_reason(body.reason);
 }
+void Put(const domain::WorkerForgotten& body, v1::Fact* out) {
+  out->mutable_worker_forgotten()->set_worker(body.worker.value());
+  out->mutable_worker_forgotten()->set_by(body.by);
+}
 void Put(const domain::RungRecorded& body, v1::Fact* out) {
   v1::RungRecorded* to = out->mutable_rung_recorded();
   to->set_run(body.run.value());
@@ -280,6 +287,10 @@ absl::Status Take(const v1::WorkerReleased& from, domain::WorkerReleased* out) {
   *out = {WorkerId(from.worker()), from.reason()};
   return absl::OkStatus();
 }
+absl::Status Take(const v1::WorkerForgotten& from, domain::WorkerForgotten* out) {
+  *out = {WorkerId(from.worker()), from.by()};
+  return absl::OkStatus();
+}
 absl::Status Take(const v1::RungRecorded& from, domain::RungRecorded* out) {
   *out = {RunId(from.run()), from.rung(), from.step(), from.value()};
   return absl::OkStatus();
@@ -322,6 +333,7 @@ absl::Status TakeBody(const v1::Fact& from, domain::Fact* fact) {
     case v1::Fact::kRunReserved: return TakeAs<domain::RunReserved>(from.run_reserved(), fact);
     case v1::Fact::kWorkerQuarantined: return TakeAs<domain::WorkerQuarantined>(from.worker_quarantined(), fact);
     case v1::Fact::kWorkerReleased: return TakeAs<domain::WorkerReleased>(from.worker_released(), fact);
+    case v1::Fact::kWorkerForgotten: return TakeAs<domain::WorkerForgotten>(from.worker_forgotten(), fact);
     case v1::Fact::kRungRecorded: return TakeAs<domain::RungRecorded>(from.rung_recorded(), fact);
     case v1::Fact::kRungDecided: return TakeAs<domain::RungDecided>(from.rung_decided(), fact);
     case v1::Fact::BODY_NOT_SET: break;
@@ -340,7 +352,13 @@ std::string EncodeFact(const domain::Fact& fact) {
 }
 
 absl::StatusOr<domain::Fact> DecodeFact(std::string_view bytes) {
-  v1::Fact message;
+  // A sweep is thousands of small messages, and a recovery decodes a thousand sweeps: they share one block.
+  alignas(std::max_align_t) static thread_local char block[64 * 1024];
+  google::protobuf::ArenaOptions options;
+  options.initial_block = block;
+  options.initial_block_size = sizeof block;
+  google::protobuf::Arena arena(options);
+  v1::Fact& message = *google::protobuf::Arena::CreateMessage<v1::Fact>(&arena);
   if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     return absl::DataLossError(StrCat("journal: ", bytes.size(), " bytes are not a fact"));
   }
@@ -357,7 +375,7 @@ std::string_view KindOf(const domain::Fact& fact) {
       "run_started",    "checkpoint_recorded", "stop_decided", "verdict_recorded", "attempt_closed", "run_requeued",
       "run_paused",     "run_resumed",  "run_finished",      "wait_reason_changed",
       "member_released", "attempt_reclaimed", "run_aged", "run_reserved", "worker_quarantined", "worker_released", "rung_recorded",
-      "rung_decided", "run_rescued", "worker_heard", "progress_heard", "term_started"};
+      "rung_decided", "run_rescued", "worker_forgotten", "worker_heard", "progress_heard", "term_started"};
   static_assert(kNames.size() == std::variant_size_v<decltype(domain::Fact::body)>);
   return kNames[fact.body.index()];
 }

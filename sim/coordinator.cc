@@ -35,7 +35,7 @@ std::string TextOf(const decltype(domain::Event::body)& body) {
     return StrCat(rung->key.ToString(), " comes to rung ", rung->rung, " with ", rung->value, " at step ", rung->step);
   }
   if (const auto* act = std::get_if<domain::ActOnWorker>(&body)) {
-    return StrCat("people: ", act->action == domain::WorkerAction::kRelease ? "release " : "quarantine ", act->worker.value());
+    return StrCat("people: ", ToString(act->action), " ", act->worker.value());
   }
   if (const auto* judged = std::get_if<domain::RunJudged>(&body)) return StrCat(judged->key.ToString(), " is judged through step ", judged->through_step);
   if (const auto* act = std::get_if<domain::ActOnRun>(&body)) {
@@ -93,6 +93,7 @@ void Coordinator::Crash(const std::string& why, std::int64_t down_ms) {
   inbox_.clear();
   callers_.clear();
   judges_.clear();
+  heard_at_ms_.clear();
   loop_.reset();
   stage_->timeline().After(down_ms, [this] {
     if (!running()) Start();
@@ -193,9 +194,14 @@ void Coordinator::ToLane(std::function<absl::Status(samples::RunJudge*, std::vec
     }
     std::vector<EventBody> events;
     if (const absl::Status status = job(judge.get(), &events); !status.ok()) return Crash("the sample lane gave up", stage_->Between(100, 5'000));
-    // The queue to the core may be long.
-    const std::int64_t longest_ms = stage_->faults() && stage_->rng().Below(6) == 0 ? 5'000 : 50;
-    for (EventBody& event : events) Later(stage_->Between(0, longest_ms), [this, event = std::move(event)] { Post(event); });
+    // The queue to the core may be long; what is said of one run stays in order.
+    const Weather& weather = stage_->weather();
+    const std::int64_t longest_ms = stage_->faults() && stage_->rng().Below(weather.one_slow_batch_in) == 0 ? weather.slow_batch_ms : 50;
+    std::int64_t& heard_at_ms = heard_at_ms_[run];
+    for (EventBody& event : events) {
+      heard_at_ms = std::max(heard_at_ms, stage_->now_ms() + stage_->Between(0, longest_ms));
+      Later(heard_at_ms - stage_->now_ms(), [this, event = std::move(event)] { Post(event); });
+    }
   });
 }
 

@@ -76,6 +76,7 @@ class Coordinator {
   std::map<domain::RequestId, std::function<void(const domain::Reply&)>> callers_;
   std::map<RunId, std::unique_ptr<samples::RunJudge>> judges_;
   std::int64_t lane_busy_until_ms_ = 0;
+  std::map<RunId, std::int64_t> heard_at_ms_;  // when the core hears the last of what the lane said of a run
 };
 
 }  // namespace entrain::sim

@@ -71,7 +71,7 @@ Pair PairOf(const core::State& state, const domain::RunJudged& event) { return {
 Pair PairOf(const core::State& state, const domain::RungReached& event) { return {StateOf(state, event.key.run), "rung"}; }
 Pair PairOf(const core::State& state, const domain::RunProgressed& event) { return {StateOf(state, event.key.run), "progressed"}; }
 Pair PairOf(const core::State& state, const domain::ActOnWorker& event) {
-  return {StateOf(state, event.worker), event.action == domain::WorkerAction::kRelease ? "release" : "quarantine"};
+  return {StateOf(state, event.worker), std::string(ToString(event.action))};
 }
 Pair PairOf(const core::State&, const domain::Tick&) { return {"any", "tick"}; }
 
@@ -91,7 +91,7 @@ std::vector<Row> RowsOf(const domain::VerdictReached*) {
 std::vector<Row> RowsOf(const domain::RunJudged*) { return {{"judged", &kRunStates}}; }
 std::vector<Row> RowsOf(const domain::RungReached*) { return {{"rung", &kRunStates}}; }
 std::vector<Row> RowsOf(const domain::RunProgressed*) { return {{"progressed", &kRunStates}}; }
-std::vector<Row> RowsOf(const domain::ActOnWorker*) { return {{"quarantine", &kWorkerStates}, {"release", &kWorkerStates}}; }
+std::vector<Row> RowsOf(const domain::ActOnWorker*) { return {{"quarantine", &kWorkerStates}, {"release", &kWorkerStates}, {"forget", &kWorkerStates}}; }
 std::vector<Row> RowsOf(const domain::Tick*) { return {{"tick", &kClockStates}}; }
 
 template <typename... Bodies>
@@ -117,8 +117,7 @@ std::vector<Exception> Exceptions() {
   for (const char* state : {"queued", "held_back", "queued_silent", "starting", "running", "paused", "stopping", "failed", "cancelled"}) {
     all.push_back({{state, "judged"}, "the lane is asked to judge once an attempt has trained its last step; from there a run only goes to a result"});
   }
-  all.push_back({{"unknown", "heartbeat"}, "a heartbeat follows its stream's hello, and a worker that was registered is never forgotten"});
-  all.push_back({{"unknown", "disconnected"}, "a stream that ends began with a hello"});
+  all.push_back({{"unknown", "heartbeat"}, "a heartbeat follows its stream's hello, and only a worker without a stream is forgotten"});
   return all;
 }
 

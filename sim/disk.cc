@@ -33,7 +33,7 @@ absl::Status Disk::Commit(const std::vector<domain::Event>& events, const std::v
   return absl::ResourceExhaustedError("simulated disk fault");
 }
 
-absl::Status Disk::Replay(const std::function<void(const domain::Fact&)>& apply) {
+absl::Status Disk::Replay(const std::function<void(domain::Fact)>& apply) {
   torn_.clear();
   for (const domain::Fact& fact : snapshot_) apply(fact);
   for (std::size_t i = static_cast<std::size_t>(snapshot_through_); i < facts_.size(); ++i) apply(facts_[i]);

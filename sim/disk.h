@@ -18,7 +18,7 @@ class Disk : public store::Journal {
   Disk(Stage* stage, Committed committed) : stage_(stage), committed_(std::move(committed)) {}
 
   absl::Status Commit(const std::vector<domain::Event>& events, const std::vector<domain::Fact>& facts) override;
-  absl::Status Replay(const std::function<void(const domain::Fact&)>& apply) override;
+  absl::Status Replay(const std::function<void(domain::Fact)>& apply) override;
   absl::Status WriteSnapshot(const std::vector<domain::Fact>& facts) override;
   std::int64_t FactsSinceSnapshot() override { return static_cast<std::int64_t>(facts_.size()) - snapshot_through_; }
   absl::Status ReplayEvents(const std::function<void(const domain::Event&, std::int64_t)>& visit) override;

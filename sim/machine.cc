@@ -135,6 +135,12 @@ void Machine::Do(const worker::StartAttempt& action) {
   folder.launch = action.launch;
   folder.script = ScriptOf(stage_->seed(), action.launch.spec);
   folder.fate = FateOf(stage_->seed(), key, action.launch.spec, stage_->weather().fail_attempt_per_mille);
+  const bool bad = stage_->weather().bad_machine == info_.id && action.launch.gang.members.size() == 1;
+  if (bad && stage_->rng().Below(4) > 0) {
+    const bool comes_up = stage_->rng().Below(2) == 0;
+    folder.fate.cause = comes_up ? EndCause::kDevice : EndCause::kLaunch;
+    folder.fate.at_step = comes_up ? action.launch.resume_from.step + 1 : 0;
+  }
   folder.step = folder.delivered_step = folder.sent_step = action.launch.resume_from.step;
   stage_->Note(info_.id.value(), ": starts ", key.ToString(), " from step ", folder.step);
   Later(stage_->Between(50, 500), [this, key] { BeginGang(key); });

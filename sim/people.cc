@@ -162,7 +162,8 @@ void People::Meddle() {
     coordinator_->Request(event, event.request, [](const domain::Reply&) {});
   } else if (stage_->rng().Below(2) == 0) {
     const WorkerId worker(stage_->rng().Below(20) == 0 ? "w-none" : StrCat("w", stage_->Between(1, 5)));
-    ActOn(worker, stage_->rng().Below(3) == 0 ? domain::WorkerAction::kQuarantine : domain::WorkerAction::kRelease);
+    constexpr domain::WorkerAction kWishes[] = {domain::WorkerAction::kQuarantine, domain::WorkerAction::kRelease, domain::WorkerAction::kForget};
+    ActOn(worker, kWishes[stage_->rng().Below(3)]);
   }
   stage_->timeline().After(stage_->Between(100, 2 * kMeddleMs), [this] { Meddle(); });
 }

@@ -9,6 +9,7 @@
 #include "coordinator/core/edit.h"
 #include "coordinator/scheduler/placement.h"
 #include "coordinator/scheduler/plan.h"
+#include "domain/early_stopping.h"
 
 namespace entrain::sim {
 namespace {
@@ -18,6 +19,8 @@ using domain::AttemptKey;
 // Once nothing fails no attempt trains longer than about 30 s (see script.h), so that the machines kept for the first in line are
 // empty by then.
 constexpr std::int64_t kTurnLimitMs = 75'000;
+// The clock ticks twice a second while the process lives.
+constexpr std::int64_t kReleaseLimitMs = 3'000;
 
 // The run that the fact is about; nullptr: none.
 const RunId* RunOf(const domain::Fact& fact) {
@@ -71,6 +74,10 @@ void Referee::Committed(const std::vector<domain::Event>& events, const std::vec
 void Referee::Take(const domain::Fact& fact) {
   const RunId* run = RunOf(fact);
   CheckTransition(run == nullptr ? nullptr : durable_.FindRun(*run), fact);
+  const auto* decided = std::get_if<domain::RungDecided>(&fact.body);
+  if (decided != nullptr && decided->outcome == domain::RungOutcome::kHeld) held_.insert(decided->run);
+  if (const auto* placed = std::get_if<domain::RunPlaced>(&fact.body)) held_.erase(placed->key.run);
+  if (const auto* gone = std::get_if<domain::WorkerForgotten>(&fact.body)) forgotten_.insert(gone->worker);
   if (const auto* silent = std::get_if<domain::WorkerSilent>(&fact.body)) CheckSilence(*silent, fact.at_ms);
   core::Apply(&durable_, fact);
 }
@@ -91,6 +98,7 @@ void Referee::CheckTransition(const core::Run* before, const domain::Fact& fact)
     }
   }
   if (const auto* placed = std::get_if<domain::RunPlaced>(&fact.body)) CheckTurnOf(*before, *placed);
+  if (const auto* recorded = std::get_if<domain::VerdictRecorded>(&fact.body)) CheckVerdict(*before, recorded->verdict);
   if (const auto* reserved = std::get_if<domain::RunReserved>(&fact.body)) preempting_ = reserved->run;
   if (const auto* stop = std::get_if<domain::StopDecided>(&fact.body); stop != nullptr && stop->reason.starts_with("preempted")) {
     CheckPreemption(*before, fact.at_ms);
@@ -109,7 +117,7 @@ void Referee::CheckTurnOf(const core::Run& run, const domain::RunPlaced& placed)
   for (const auto& [queue_class, waiting] : durable_.index.queue.classes()) {
     // A cap may be taken up by a large gang of the same sweep that goes first.
     if (!queue_class.capped_sweep.empty() || queue_class.shape != mine.shape || queue_class.owner == mine.owner) continue;
-    const scheduler::Request& other = waiting.begin()->second;
+    const scheduler::Request& other = *waiting.First().second;
     const auto turn = [](const scheduler::Request& request, std::int64_t slots) {
       return std::tuple(-request.priority, request.aged ? 0 : 1, request.aged ? 0 : slots, request.number);
     };
@@ -119,6 +127,24 @@ void Referee::CheckTurnOf(const core::Run& run, const domain::RunPlaced& placed)
       stage_->Break("attempt ", placed.key.ToString(), " of ", mine.owner, " (priority ", mine.priority, ", ", my_slots, " slots) was placed before run ",
                     other.run.value(), " of ", other.owner, " (priority ", other.priority, ", ", other_slots, " slots)");
     }
+  }
+}
+
+void Referee::CheckVerdict(const core::Run& run, const domain::Verdict& verdict) {
+  const auto check = [&](const core::Attempt& attempt) {
+    if (attempt.key.attempt <= verdict.attempt || attempt.resume_from.step >= verdict.step) return;
+    stage_->Break("a verdict on attempt ", verdict.attempt, " of run ", run.id.value(), " at step ", verdict.step, " counted, although attempt ",
+                  attempt.key.attempt, " began again from step ", attempt.resume_from.step);
+  };
+  for (const auto& past : run.past) check(*past);
+  if (run.current != nullptr) check(*run.current);
+}
+
+void Referee::CheckQuarantines(const core::State& state) {
+  for (const auto& [id, worker] : state.workers) {
+    if (!worker->quarantined || worker->quarantined_until_ms == 0) continue;
+    const std::int64_t over_ms = state.at_ms - std::max(term_ms_, worker->quarantined_until_ms);
+    if (over_ms > kReleaseLimitMs) stage_->Break("worker ", id.value(), " is in quarantine ", over_ms, " ms after it was to end");
   }
 }
 
@@ -160,6 +186,7 @@ void Referee::Check(const core::State& state) {
   if (!broken.empty()) stage_->Break(broken.front());
   CheckPromises(state);
   CheckGangs(state);
+  CheckQuarantines(state);
   if (state.index.queue.size() > 0) {
     const scheduler::Plan plan = scheduler::MakePlan(state.index, 1);
     if (!plan.placements.empty() && state.term_started_ms.has_value()) {
@@ -212,7 +239,7 @@ void Referee::Leaves(const domain::Effect& effect) {
   if (const auto* reply = std::get_if<domain::Reply>(&effect)) {
     const bool names_nothing = reply->id.empty() || !reply->status.ok();
     if (!names_nothing && durable_.FindSweep(SweepId(reply->id)) == nullptr && durable_.FindRun(RunId(reply->id)) == nullptr &&
-        durable_.FindWorker(WorkerId(reply->id)) == nullptr) {
+        durable_.FindWorker(WorkerId(reply->id)) == nullptr && !forgotten_.contains(WorkerId(reply->id))) {
       stage_->Break("the answer \"", reply->id, "\" left before what it tells was durable");
     }
   }
@@ -258,9 +285,17 @@ void Referee::GangEnded(const WorkerId& worker, const AttemptKey& key) {
   gangs_.erase(found);
 }
 
+void Referee::CheckRungs(const core::State& state, const core::Run& run) {
+  const bool trained = run.state == domain::RunState::kSucceeded && run.fully_judged && run.generation == 1 && run.rescue_of.empty();
+  if (!trained || held_.contains(run.id)) return;
+  const std::size_t rungs = domain::RungSteps(state.FindSweep(run.sweep)->spec->early_stopping, run.spec->steps).size();
+  if (run.rungs.size() < rungs) stage_->Break("run ", run.id.value(), " trained to its end and is on record at ", run.rungs.size(), " of ", rungs, " rungs");
+}
+
 void Referee::CheckEnd(const core::State& state) {
   Check(state);
   for (const auto& [id, run] : state.runs) {
+    CheckRungs(state, *run);
     if (!IsFinal(run->state)) {
       stage_->Break("nothing fails any more, and run ", id.value(), " does not end: it is ", ToString(run->state), ", attempt ", run->attempt,
                     run->pending_end.has_value() ? ", awaits judgement" : "", run->reason.empty() ? "" : ": ", run->reason);

@@ -48,9 +48,14 @@ class Referee {
   std::int64_t SlotsHeldBy(const std::string& owner) const;
   void CheckPreemption(const core::Run& victim, std::int64_t at_ms);
   void CheckSilence(const domain::WorkerSilent& fact, std::int64_t at_ms);
+  // A verdict rests on samples that still count.
+  void CheckVerdict(const core::Run& run, const domain::Verdict& verdict);
+  void CheckQuarantines(const core::State& state);
   void CheckPromises(const core::State& state);
   // All of a gang or nothing: none that is counted on has a machine that is not.
   void CheckGangs(const core::State& state);
+  // Whoever trained to its end is on record at every rung that it came to.
+  void CheckRungs(const core::State& state, const core::Run& run);
   // In the calm: who is first in line gets its turn.
   void CheckTurn(const core::State& state);
 
@@ -68,6 +73,8 @@ class Referee {
   };
   std::map<domain::AttemptKey, Gang> gangs_;
   std::map<std::pair<WorkerId, std::int32_t>, domain::AttemptKey> taken_;
+  std::set<WorkerId> forgotten_;
+  std::set<RunId> held_;  // at a rung, by an attempt that may have completed before the stop reached it
   RunId preempting_;  // whom the last reservation was for
   RunId first_in_line_;
   std::int64_t first_since_ms_ = 0;

@@ -7,6 +7,7 @@
 
 #include "base/random.h"
 #include "base/strings.h"
+#include "domain/early_stopping.h"
 #include "domain/model_config.h"
 
 namespace entrain::sim {
@@ -51,6 +52,9 @@ Fate FateOf(std::uint64_t seed, const domain::AttemptKey& key, const domain::Run
   // Only a run with a stall limit ever ends then.
   if (fail_per_mille > 0 && spec.limits.stall_limit_s > 0 && rng.Below(4) == 0) {
     fate.stalls_at_step = 1 + static_cast<std::int64_t>(rng.Below(static_cast<std::uint64_t>(steps)));
+    // Often right at a rung, so that the report of it and the stop of the stalled gang meet.
+    const std::vector<std::int64_t> rungs = domain::RungSteps(spec.early_stopping, steps);
+    if (!rungs.empty() && rng.Below(2) == 0) fate.stalls_at_step = rungs[rng.Below(rungs.size())];
   }
   if (rng.Below(1000) >= fail_per_mille) return fate;
   constexpr domain::EndCause kCauses[] = {domain::EndCause::kCrashed, domain::EndCause::kCrashed, domain::EndCause::kOutOfMemory,

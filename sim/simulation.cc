@@ -64,6 +64,11 @@ class Simulation {
     weather.fail_attempt_per_mille = stage_.rng().Below(350);
     weather.fail_commit_per_mille = stage_.rng().Below(8);
     weather.fail_append_per_mille = stage_.rng().Below(15);
+    if (stage_.rng().Below(4) == 0) {
+      weather.one_slow_batch_in = 2;
+      weather.slow_batch_ms = 25'000;
+    }
+    if (stage_.rng().Below(3) == 0) weather.bad_machine = WorkerId(StrCat("w", stage_.Between(1, std::size(kSlots))));
   }
 
   void SetUp() {

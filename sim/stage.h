@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "base/ids.h"
 #include "base/random.h"
 #include "base/strings.h"
 #include "sim/timeline.h"
@@ -21,6 +22,11 @@ struct Weather {
   std::uint64_t fail_attempt_per_mille = 0;
   std::uint64_t fail_commit_per_mille = 0;
   std::uint64_t fail_append_per_mille = 0;
+  // What the sample lane says waits for the core: one batch in so many up to so long.
+  std::uint64_t one_slow_batch_in = 6;
+  std::int64_t slow_batch_ms = 5'000;
+  // Gangs that lie here alone lose their device or never come up, but for one in four; empty: no such machine.
+  WorkerId bad_machine;
 };
 
 class Stage {

@@ -107,10 +107,10 @@ void FleetModel::Occupy() {
   }
   for (std::size_t i = running_.size(); i > 1; --i) std::swap(running_[i - 1], running_[rng_.Below(i)]);
   const auto wanted = static_cast<std::int64_t>((1.0 - sizes_.occupied) * static_cast<double>(sizes_.workers * sizes_.slots));
-  for (std::size_t at = 0; at < running_.size() && state_.index.fleet.free_slots() < wanted;) {
-    const domain::AttemptKey key = running_[at];
-    if (state_.FindAttempt(key)->gang.members.front().slots.size() > 2) {
-      ++at;
+  std::vector<domain::AttemptKey> kept;
+  for (const domain::AttemptKey& key : running_) {
+    if (state_.index.fleet.free_slots() >= wanted || state_.FindAttempt(key)->gang.members.front().slots.size() > 2) {
+      kept.push_back(key);
       continue;
     }
     domain::AttemptEnd end;
@@ -120,8 +120,8 @@ void FleetModel::Occupy() {
     finished.run = key.run;
     finished.state = domain::RunState::kCancelled;
     Emit(std::move(finished));
-    running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(at));
   }
+  running_ = std::move(kept);
 }
 
 scheduler::Shape FleetModel::SomeShape() {

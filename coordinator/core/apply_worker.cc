@@ -81,4 +81,6 @@ void ApplyBody(State* state, const Stamp&, const domain::WorkerReleased& fact) {
   });
 }
 
+void ApplyBody(State* state, const Stamp&, const domain::WorkerForgotten& fact) { RemoveWorker(state, fact.worker); }
+
 }  // namespace entrain::core

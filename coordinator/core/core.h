@@ -16,10 +16,13 @@ namespace entrain::core {
 struct Decision {
   std::vector<domain::Fact> facts;
   std::vector<domain::Effect> effects;
+  // The state with the facts applied: what Apply of each, in order, makes of the state before. Valid once they are durable.
+  State after;
 };
 
-// `state` is not changed. The facts are to be applied in order once they are durable; then the effects leave.
-Decision Decide(const State& state, const domain::Event& event);
+// The facts are to be stored; then the effects leave. A caller that moves the state in, and on from `after`, has a burst of events decided
+// without copying the paths that they share again and again.
+Decision Decide(State state, const domain::Event& event);
 
 void Apply(State* state, const domain::Fact& fact);
 

@@ -1,3 +1,4 @@
+#include <utility>
 #include <variant>
 
 #include "coordinator/core/core.h"
@@ -6,8 +7,8 @@
 
 namespace entrain::core {
 
-Decision Decide(const State& state, const domain::Event& event) {
-  Decider d(state, event);
+Decision Decide(State state, const domain::Event& event) {
+  Decider d(std::move(state), event);
   if (!state.term_started_ms.has_value()) d.Emit(domain::TermStarted{});
   std::visit([&d](const auto& body) { On(&d, body); }, event.body);
   ReleaseHeldBack(&d);

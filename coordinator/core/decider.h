@@ -19,7 +19,7 @@ namespace entrain::core {
 
 class Decider {
  public:
-  Decider(const State& state, const domain::Event& event) : state_(state), at_ms_(event.at_ms), wall_ms_(event.wall_ms) {}
+  Decider(State state, const domain::Event& event) : state_(std::move(state)), at_ms_(event.at_ms), wall_ms_(event.wall_ms) {}
 
   // With everything decided so far.
   const State& state() const { return state_; }
@@ -46,7 +46,10 @@ class Decider {
   // Time passed: what waits for too long is looked at, and whether someone must make room.
   void AskForPreemption() { preemption_asked_ = true; }
   bool preemption_asked() const { return preemption_asked_; }
-  Decision Take() { return std::move(decision_); }
+  Decision Take() {
+    decision_.after = std::move(state_);
+    return std::move(decision_);
+  }
   const std::vector<domain::Fact>& facts() const { return decision_.facts; }
 
  private:
@@ -116,6 +119,8 @@ void FinishPending(Decider* d, const RunId& run, bool fully_judged, const std::s
 
 // on_worker.cc
 bool IsReporting(const State& state, const WorkerId& worker);
+// Why it cannot be forgotten, or OK and it is.
+absl::Status ForgetWorker(Decider* d, const WorkerId& worker, const std::string& by);
 // The worker is there: renews its lease, and takes a silent one back with the attempts it held.
 void HearFrom(Decider* d, const WorkerId& worker);
 // "worker host7 (w1abc)".

@@ -146,6 +146,15 @@ void PutWorker(State* state, Worker worker) {
   state->workers.Set(id, std::make_shared<const Worker>(std::move(worker)));
 }
 
+void RemoveWorker(State* state, const WorkerId& id) {
+  const Worker* found = state->FindWorker(id);
+  ENTRAIN_CHECK_MSG(found != nullptr && found->SlotsUsed() == 0, id.value());
+  state->leases.Erase({found->last_heard_ms, id});
+  state->quarantines.Erase({found->quarantined_until_ms, id});
+  state->index.fleet.Remove(id);
+  state->workers.Erase(id);
+}
+
 void EditWorker(State* state, const WorkerId& id, const std::function<void(Worker*)>& edit) {
   const Worker* found = state->FindWorker(id);
   ENTRAIN_CHECK_MSG(found != nullptr, id.value());

@@ -26,6 +26,8 @@ void HearProgress(State* state, const RunId& id, std::int64_t at_ms);
 void EditSweep(State* state, const SweepId& id, const std::function<void(Sweep*)>& edit);
 // Replaces or adds; the fleet and the leases follow.
 void PutWorker(State* state, Worker worker);
+// It holds nothing.
+void RemoveWorker(State* state, const WorkerId& id);
 void EditWorker(State* state, const WorkerId& id, const std::function<void(Worker*)>& edit);
 // Replaces the attempt where it is kept: by key while it holds slots, and in its run while it is current.
 void PutAttempt(State* state, Attempt attempt);
@@ -59,6 +61,7 @@ void ApplyBody(State* state, const Stamp& stamp, const domain::ProgressHeard& fa
 void ApplyBody(State* state, const Stamp& stamp, const domain::TermStarted& fact);
 void ApplyBody(State* state, const Stamp& stamp, const domain::WorkerQuarantined& fact);
 void ApplyBody(State* state, const Stamp& stamp, const domain::WorkerReleased& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::WorkerForgotten& fact);
 void ApplyBody(State* state, const Stamp& stamp, const domain::RunAged& fact);
 void ApplyBody(State* state, const Stamp& stamp, const domain::RunReserved& fact);
 void ApplyBody(State* state, const Stamp& stamp, const domain::RungRecorded& fact);

@@ -74,7 +74,8 @@ class Checker {
   void CheckIndexes(const Run& run) {
     const scheduler::Request request = RequestOf(state_, run);
     const auto* waiting = state_.index.queue.Waiting(state_.index.queue.ClassOf(request));
-    const scheduler::Request* queued = waiting == nullptr ? nullptr : waiting->Find(scheduler::RankOf(request));
+    const auto* found = waiting == nullptr ? nullptr : waiting->Find(scheduler::RankOf(request));
+    const scheduler::Request* queued = found == nullptr ? nullptr : &**found;
     Demand((queued != nullptr && queued->run == run.id) == InQueue(run), "run ", run.id.value(), " and the queue disagree");
     Demand(state_.backing_off.Contains({run.not_before_ms, run.id}) == HeldBack(run), "run ", run.id.value(), " and the back-off list disagree");
     Demand(state_.awaiting_judgement.Contains(run.id) == run.pending_end.has_value(), "run ", run.id.value(), " and the judgement list disagree");

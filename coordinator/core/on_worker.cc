@@ -72,18 +72,22 @@ void MeetUnknown(Decider* d, const WorkerId& worker, const AttemptKey& key) {
   if (!IsCurrent(d->state(), key)) d->Send(domain::ForgetAttempt{worker, key});
 }
 
+// Runs whose last samples are the worker's to send.
+std::vector<RunId> AwaitedFrom(const State& state, const WorkerId& worker) {
+  std::vector<RunId> awaited;
+  for (const auto& [run, present] : state.awaiting_judgement) {
+    if (state.FindRun(run)->past.back()->gang.members.front().worker == worker) awaited.push_back(run);
+  }
+  return awaited;
+}
+
 void LoseWorker(Decider* d, const WorkerId& worker) {
   const std::string why = StrCat(NameOf(d->state(), worker), " was not heard for ", d->config().lease_ms / 1000.0, " s");
   d->Emit(domain::WorkerSilent{worker});
   for (const AttemptKey& key : HeldOn(d->state(), worker)) {
     if (!d->state().FindAttempt(key)->end.has_value()) LoseMachineOf(d, key.run, why);
   }
-  std::vector<RunId> unjudged;
-  for (const auto& [run, present] : d->state().awaiting_judgement) {
-    const Run& waiting = *d->state().FindRun(run);
-    if (waiting.past.back()->gang.members.front().worker == worker) unjudged.push_back(run);
-  }
-  for (const RunId& run : unjudged) FinishPending(d, run, false, why);
+  for (const RunId& run : AwaitedFrom(d->state(), worker)) FinishPending(d, run, false, why);
   d->AskForPlacement();
 }
 
@@ -110,6 +114,23 @@ void HearFrom(Decider* d, const WorkerId& id) {
   // Its stream never broke, so that nothing sent to it or by it was lost: what it held it holds.
   if (!was_silent) return;
   for (const AttemptKey& key : HeldOn(d->state(), id)) MeetPresent(d, id, key);
+}
+
+absl::Status ForgetWorker(Decider* d, const WorkerId& id, const std::string& by) {
+  const std::string name = NameOf(d->state(), id);
+  if (d->state().FindWorker(id)->connected) {
+    return absl::FailedPreconditionError(StrCat(name, " is connected; drain it, end its daemon, then forget it"));
+  }
+  if (const std::vector<AttemptKey> held = HeldOn(d->state(), id); !held.empty()) {
+    return absl::FailedPreconditionError(StrCat(name, " still holds attempt ", held.front().ToString(),
+                                                held.size() == 1 ? std::string() : StrCat(" and ", held.size() - 1, " more"),
+                                                ": what runs there is not known to have ended"));
+  }
+  if (const std::vector<RunId> awaited = AwaitedFrom(d->state(), id); !awaited.empty()) {
+    return absl::FailedPreconditionError(StrCat("run ", awaited.front().value(), " waits for samples from ", name));
+  }
+  d->Emit(domain::WorkerForgotten{id, by});
+  return absl::OkStatus();
 }
 
 void On(Decider* d, const domain::WorkerJoined& event) {

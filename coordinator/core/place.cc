@@ -85,7 +85,9 @@ std::vector<RunId> NewlyQueued(const Decider& d) {
 
 bool ChangedFleet(const Decider& d) {
   return std::any_of(d.facts().begin(), d.facts().end(),
-                     [](const domain::Fact& fact) { return std::holds_alternative<domain::WorkerRegistered>(fact.body); });
+                     [](const domain::Fact& fact) {
+                       return std::holds_alternative<domain::WorkerRegistered>(fact.body) || std::holds_alternative<domain::WorkerForgotten>(fact.body);
+                     });
 }
 
 // Whole classes that became possible, or impossible.
@@ -93,22 +95,22 @@ std::vector<RunId> ChangedForever(const State& state) {
   std::vector<RunId> runs;
   for (const auto& [queue_class, waiting] : state.index.queue.classes()) {
     const bool never = scheduler::ExplainFit(state.index.fleet, queue_class.shape).never;
-    const Run* first = state.FindRun(waiting.begin()->second.run);
+    const Run* first = state.FindRun(waiting.First().second->run);
     if (first->wait.has_value() && first->wait->never == never) continue;
-    for (const auto& [rank, request] : waiting) runs.push_back(request.run);
+    for (const auto& [rank, request] : waiting) runs.push_back(request->run);
   }
   return runs;
 }
 
 // What was placed moved its owner's share, and with it perhaps which gang goes first and keeps its machines: planned again until
 // nothing more can start.
-scheduler::Plan PlaceAll(Decider* d) {
+scheduler::Plan PlaceAll(Decider* d, std::size_t max_listed) {
   std::size_t left = d->config().max_placements_per_event;
   for (;;) {
-    scheduler::Plan plan = scheduler::MakePlan(d->state().index, left);
+    scheduler::Plan plan = scheduler::MakePlan(d->state().index, left, max_listed);
     for (const scheduler::Placement& placement : plan.placements) Launch(d, placement);
     left -= plan.placements.size();
-    if (plan.placements.empty() || plan.waiting.empty() || plan.more) return plan;
+    if (plan.placements.empty() || !plan.waits || plan.more || left == 0) return plan;
   }
 }
 
@@ -132,12 +134,12 @@ void ReleaseHeldBack(Decider* d) {
 }
 
 std::vector<scheduler::Request> Place(Decider* d) {
-  const scheduler::Plan plan = PlaceAll(d);
   const bool fleet_changed = ChangedFleet(*d);
+  const scheduler::Plan plan = PlaceAll(d, fleet_changed || d->preemption_asked() ? scheduler::kMaxWaitingListed : 0);
   // Before the first of each class learns it.
   const std::vector<RunId> changed = fleet_changed ? ChangedForever(d->state()) : std::vector<RunId>();
   // Not after every event: looking up who goes first costs more than placing.
-  const std::size_t stored = fleet_changed ? plan.waiting.size() : d->preemption_asked() ? std::min(kStoredInLine, plan.waiting.size()) : 0;
+  const std::size_t stored = fleet_changed ? plan.waiting.size() : std::min(kStoredInLine, plan.waiting.size());
   for (std::size_t i = 0; i < stored; ++i) StoreWait(d, plan.waiting[i].run);
   for (const RunId& run : NewlyQueued(*d)) StoreWait(d, run);
   for (const RunId& run : changed) StoreWait(d, run);

@@ -51,12 +51,17 @@ void On(Decider* d, const domain::ActOnWorker& event) {
     return;
   }
   const std::string by = event.by.empty() ? "someone unnamed" : event.by;
-  if (event.action == domain::WorkerAction::kQuarantine) {
-    d->Emit(domain::WorkerQuarantined{event.worker, StrCat("by ", by, event.reason.empty() ? "" : StrCat(": ", event.reason)), 0});
-  } else if (worker->quarantined) {
-    Release(d, event.worker, StrCat("released by ", by));
+  absl::Status status;
+  switch (event.action) {
+    case domain::WorkerAction::kQuarantine:
+      d->Emit(domain::WorkerQuarantined{event.worker, StrCat("by ", by, event.reason.empty() ? "" : StrCat(": ", event.reason)), 0});
+      break;
+    case domain::WorkerAction::kRelease:
+      if (worker->quarantined) Release(d, event.worker, StrCat("released by ", by));
+      break;
+    case domain::WorkerAction::kForget: status = ForgetWorker(d, event.worker, by); break;
   }
-  d->Answer(event.request, absl::OkStatus(), event.worker.value());
+  d->Answer(event.request, status, event.worker.value());
   d->AskForPlacement();
 }
 

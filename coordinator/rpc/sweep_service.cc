@@ -311,15 +311,14 @@ grpc::Status SweepService::FetchCheckpoint(grpc::ServerContext* /*call*/, const 
 }
 
 absl::Status SweepService::DoActOnWorker(const v1::ActOnWorkerRequest& request, v1::ActOnWorkerResponse* response) {
-  if (request.action() != "quarantine" && request.action() != "release") {
-    return absl::InvalidArgumentError(StrCat("action must be quarantine or release, is \"", request.action(), "\""));
-  }
+  const auto action = domain::ParseWorkerAction(request.action());
+  if (!action.has_value()) return absl::InvalidArgumentError(StrCat("action must be quarantine, release or forget, is \"", request.action(), "\""));
   if (request.by().size() > kMaxNameBytes || request.reason().size() > kMaxNameBytes) return absl::InvalidArgumentError("by or reason is too long");
   const samples::PublishedState::View state = context_.published->Get();
   ENTRAIN_ASSIGN_OR_RETURN(const core::Worker* worker, FindWorker(*state, request.worker_id()));
   domain::ActOnWorker event;
   event.worker = worker->info.id;
-  event.action = request.action() == "release" ? domain::WorkerAction::kRelease : domain::WorkerAction::kQuarantine;
+  event.action = *action;
   event.by = request.by();
   event.reason = request.reason();
   ENTRAIN_ASSIGN_OR_RETURN(const domain::RequestId asked, Send(std::move(event)));

@@ -8,34 +8,71 @@ Shape ShapeOf(const domain::Resources& resources) {
 }
 
 const Machine* Fleet::Find(const WorkerId& worker) const {
-  const std::shared_ptr<const Machine>* found = machines_.Find(worker);
-  return found == nullptr ? nullptr : found->get();
+  const CopyOnWrite<Machine>* found = machines_.Find(worker);
+  return found == nullptr ? nullptr : &**found;
 }
 
 void Fleet::Put(const WorkerId& worker, const Machine& machine) {
   ENTRAIN_CHECK(static_cast<std::int32_t>(machine.busy.size()) == machine.machine_class.slots);
-  if (const Machine* old = Find(worker)) Count(worker, *old, -1);
-  machines_.Set(worker, std::make_shared<const Machine>(machine));
-  Count(worker, machine, +1);
+  CopyOnWrite<Machine>* known = machines_.Edit(worker);
+  if (known == nullptr) {
+    machines_.Set(worker, CopyOnWrite<Machine>(machine));
+    Count(worker, machine, +1);
+    return;
+  }
+  const Machine& old = **known;
+  const bool only_slots = old.Usable() && machine.Usable() && old.machine_class == machine.machine_class;
+  if (only_slots) {
+    Move(worker, machine.machine_class, old.free, machine.free);
+  } else {
+    Count(worker, old, -1);
+    Count(worker, machine, +1);
+  }
+  *known = CopyOnWrite<Machine>(machine);
+}
+
+void Fleet::Remove(const WorkerId& worker) {
+  const Machine* old = Find(worker);
+  ENTRAIN_CHECK(old != nullptr);
+  Count(worker, *old, -1);
+  machines_.Erase(worker);
+}
+
+void Fleet::Keep(const WorkerId& worker) {
+  Machine* const machine = machines_.Edit(worker)->Own();
+  if (machine->Usable()) {
+    classes_.Edit(machine->machine_class)->Own()->usable_by_free[static_cast<std::size_t>(machine->free)].Erase(worker);
+    free_slots_ -= machine->free;
+  }
+  machine->kept = true;
 }
 
 void Fleet::SetBusy(const WorkerId& worker, const std::vector<std::int32_t>& slots, bool busy) {
-  const Machine* old = Find(worker);
-  ENTRAIN_CHECK(old != nullptr);
-  Machine machine = *old;
+  CopyOnWrite<Machine>* known = machines_.Edit(worker);
+  ENTRAIN_CHECK(known != nullptr);
+  Machine* const machine = known->Own();
+  const std::int32_t free_before = machine->free;
   for (const std::int32_t slot : slots) {
     const auto at = static_cast<std::size_t>(slot);
     // A machine that came back with fewer slots.
-    if (slot < 0 || at >= machine.busy.size() || machine.busy[at] == busy) continue;
-    machine.busy[at] = busy;
-    machine.free += busy ? -1 : 1;
+    if (slot < 0 || at >= machine->busy.size() || machine->busy[at] == busy) continue;
+    machine->busy[at] = busy;
+    machine->free += busy ? -1 : 1;
   }
-  Put(worker, machine);
+  if (machine->Usable()) Move(worker, machine->machine_class, free_before, machine->free);
+}
+
+void Fleet::Move(const WorkerId& worker, const MachineClass& machine_class, std::int32_t before, std::int32_t after) {
+  if (before == after) return;
+  ClassFleet* const fleet = classes_.Edit(machine_class)->Own();
+  fleet->usable_by_free[static_cast<std::size_t>(before)].Erase(worker);
+  fleet->usable_by_free[static_cast<std::size_t>(after)].Set(worker, Present{});
+  free_slots_ += after - before;
 }
 
 void Fleet::Count(const WorkerId& worker, const Machine& machine, int sign) {
-  const std::shared_ptr<const ClassFleet>* found = classes_.Find(machine.machine_class);
-  ClassFleet fleet = found == nullptr ? ClassFleet{} : **found;
+  if (!classes_.Contains(machine.machine_class)) classes_.Set(machine.machine_class, CopyOnWrite<ClassFleet>());
+  ClassFleet& fleet = *classes_.Edit(machine.machine_class)->Own();
   fleet.usable_by_free.resize(static_cast<std::size_t>(machine.machine_class.slots) + 1);
   fleet.known += sign;
   if (machine.silent) {
@@ -56,11 +93,7 @@ void Fleet::Count(const WorkerId& worker, const Machine& machine, int sign) {
     }
     free_slots_ += sign * machine.free;
   }
-  if (fleet.known == 0) {
-    classes_.Erase(machine.machine_class);
-  } else {
-    classes_.Set(machine.machine_class, std::make_shared<const ClassFleet>(std::move(fleet)));
-  }
+  if (fleet.known == 0) classes_.Erase(machine.machine_class);
 }
 
 }  // namespace entrain::scheduler

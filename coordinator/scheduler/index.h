@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -66,19 +65,25 @@ class Fleet {
  public:
   // Adds or replaces.
   void Put(const WorkerId& worker, const Machine& machine);
+  // It must be there.
+  void Remove(const WorkerId& worker);
+  // Sets `kept`. It must be there.
+  void Keep(const WorkerId& worker);
   void SetBusy(const WorkerId& worker, const std::vector<std::int32_t>& slots, bool busy);
   const Machine* Find(const WorkerId& worker) const;
 
-  const PersistentMap<MachineClass, std::shared_ptr<const ClassFleet>>& classes() const { return classes_; }
-  const PersistentMap<WorkerId, std::shared_ptr<const Machine>>& machines() const { return machines_; }
+  const PersistentMap<MachineClass, CopyOnWrite<ClassFleet>>& classes() const { return classes_; }
+  const PersistentMap<WorkerId, CopyOnWrite<Machine>>& machines() const { return machines_; }
   // On usable machines.
   std::int64_t free_slots() const { return free_slots_; }
 
  private:
   void Count(const WorkerId& worker, const Machine& machine, int sign);
+  // A usable machine that has `after` free slots now and had `before`.
+  void Move(const WorkerId& worker, const MachineClass& machine_class, std::int32_t before, std::int32_t after);
 
-  PersistentMap<MachineClass, std::shared_ptr<const ClassFleet>> classes_;
-  PersistentMap<WorkerId, std::shared_ptr<const Machine>> machines_;
+  PersistentMap<MachineClass, CopyOnWrite<ClassFleet>> classes_;
+  PersistentMap<WorkerId, CopyOnWrite<Machine>> machines_;
   std::int64_t free_slots_ = 0;
 };
 
@@ -114,6 +119,8 @@ struct Turn {
   std::uint64_t number = 0;
   friend auto operator<=>(const Turn&, const Turn&) = default;
 };
+// Of a run with this rank, whose owner holds so many slots.
+Turn MakeTurn(const Rank& rank, std::int64_t owner_slots);
 
 // Runs that differ only in rank: if the first cannot be placed, none can. Sweeps with a cap have classes of their own.
 struct QueueClass {
@@ -136,6 +143,9 @@ struct Holder {
   std::int64_t priority = 0;
   std::int64_t slots = 0;
 };
+
+// The waiting runs of a class, in order.
+using Line = PersistentMap<Rank, CopyOnWrite<Request>>;
 
 class Queue {
  public:
@@ -165,12 +175,12 @@ class Queue {
   // By owner, best first.
   const PersistentMap<std::string, PersistentMap<Rank, Head>>& heads() const { return heads_; }
   const Request* First(const QueueClass& queue_class) const;
-  // Waiting runs of a class in order; nullptr: none.
-  const PersistentMap<Rank, Request>* Waiting(const QueueClass& queue_class) const;
-  const PersistentMap<QueueClass, PersistentMap<Rank, Request>>& classes() const { return classes_; }
+  // nullptr: none.
+  const Line* Waiting(const QueueClass& queue_class) const;
+  const PersistentMap<QueueClass, Line>& classes() const { return classes_; }
   QueueClass ClassOf(const Request& request) const;
   Turn TurnOf(const std::string& owner, const Rank& rank) const;
-  // Waiting runs, of sweeps below their caps, that go before this one whatever the fair shares become; O(classes + answer), stops at
+  // Waiting runs, of sweeps below their caps, that go before this one whatever the fair shares become; O(owners + answer), stops at
   // `limit`.
   std::vector<RunId> Ahead(const Request& request, std::size_t limit) const;
   // Of the owners whose runs of the same priority go first because they hold fewer slots, the one with the fewest; nullptr: none.
@@ -187,7 +197,7 @@ class Queue {
   void CountShape(const Shape& shape, int change);
   void CountCap(const Holder& holder, int change);
 
-  PersistentMap<QueueClass, PersistentMap<Rank, Request>> classes_;
+  PersistentMap<QueueClass, Line> classes_;
   PersistentMap<std::string, PersistentMap<Rank, Head>> heads_;
   PersistentMap<SweepId, Capped> capped_;
   PersistentMap<Shape, std::int64_t> shapes_;

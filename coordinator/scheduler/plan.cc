@@ -1,7 +1,6 @@
 #include "coordinator/scheduler/plan.h"
 
 #include <algorithm>
-#include <map>
 #include <optional>
 #include <utility>
 
@@ -12,12 +11,15 @@ namespace {
 
 class Planner {
  public:
-  Planner(const Index& index, std::size_t max_placements) : scratch_(index), max_placements_(max_placements) {
-    for (const auto& [owner, heads] : scratch_.queue.heads()) {
-      Cursor cursor{owner, heads, heads.begin(), scratch_.queue.SlotsOf(owner)};
-      const Turn turn = TurnOf(cursor);
-      turns_.emplace(turn, std::move(cursor));
+  Planner(const Index& index, std::size_t max_placements, std::size_t max_listed)
+      : scratch_(index), max_placements_(max_placements), max_listed_(max_listed) {
+    const auto& heads_by_owner = scratch_.queue.heads();
+    cursors_.reserve(heads_by_owner.size());
+    for (const auto& [owner, heads] : heads_by_owner) {
+      cursors_.push_back({owner, heads, heads.begin(), scratch_.queue.SlotsOf(owner)});
+      turns_.emplace_back(TurnOf(cursors_.back()), cursors_.size() - 1);
     }
+    std::make_heap(turns_.begin(), turns_.end(), Later);
   }
 
   Plan Make() {
@@ -28,23 +30,14 @@ class Planner {
         plan_.more = true;
         break;
       }
-      auto first = turns_.extract(turns_.begin());
-      Cursor& cursor = first.mapped();
-      const Rank rank = cursor.at->first;
-      const bool changed = Try(cursor.at->second.queue_class);
-      if (changed) {
-        // It left the queue or took a place under its cap, or its owner holds more; nobody else's turn changed.
-        const PersistentMap<Rank, Head>* heads = scratch_.queue.heads().Find(cursor.owner);
-        if (heads == nullptr) continue;
-        cursor.heads = *heads;
-        cursor.at = cursor.heads.UpperBound(rank);
-        cursor.owner_slots = scratch_.queue.SlotsOf(cursor.owner);
-      } else {
-        ++cursor.at;
+      std::pop_heap(turns_.begin(), turns_.end(), Later);
+      Cursor& cursor = cursors_[turns_.back().second];
+      if (!Advance(&cursor)) {
+        turns_.pop_back();
+        continue;
       }
-      if (cursor.at == cursor.heads.end()) continue;
-      first.key() = TurnOf(cursor);
-      turns_.insert(std::move(first));
+      turns_.back().first = TurnOf(cursor);
+      std::push_heap(turns_.begin(), turns_.end(), Later);
     }
     return std::move(plan_);
   }
@@ -57,20 +50,36 @@ class Planner {
     PersistentMap<Rank, Head>::Iterator at;
     std::int64_t owner_slots = 0;
   };
+  using TurnOfCursor = std::pair<Turn, std::size_t>;
+  static bool Later(const TurnOfCursor& a, const TurnOfCursor& b) { return b.first < a.first; }
+  static Turn TurnOf(const Cursor& cursor) { return MakeTurn(cursor.at->first, cursor.owner_slots); }
 
-  static Turn TurnOf(const Cursor& cursor) {
-    const Rank& rank = cursor.at->first;
-    return {rank.minus_priority, rank.not_aged, rank.not_aged ? cursor.owner_slots : 0, rank.number};
+  // Tries the owner's next head; whether there is another one.
+  bool Advance(Cursor* cursor) {
+    const Rank rank = cursor->at->first;
+    if (!Try(rank, cursor->at->second.queue_class)) {
+      ++cursor->at;
+      return cursor->at != cursor->heads.end();
+    }
+    // It left the queue or took a place under its cap, or its owner holds more; nobody else's turn changed.
+    const PersistentMap<Rank, Head>* heads = scratch_.queue.heads().Find(cursor->owner);
+    if (heads == nullptr) return false;
+    cursor->heads = *heads;
+    cursor->at = cursor->heads.UpperBound(rank);
+    cursor->owner_slots = scratch_.queue.SlotsOf(cursor->owner);
+    return cursor->at != cursor->heads.end();
   }
 
   bool KnownNotToFit(const Shape& shape) const {
     return std::find(not_fitting_.begin(), not_fitting_.end(), shape) != not_fitting_.end();
   }
+  bool Lists() const { return plan_.waiting.size() < max_listed_; }
 
   // Whether that changed its owner's part of the queue.
-  bool Try(const QueueClass& queue_class) {
+  bool Try(const Rank& rank, const QueueClass& queue_class) {
     const bool known = KnownNotToFit(queue_class.shape);
-    if (known && kept_ && plan_.waiting.size() >= kMaxWaitingListed) return false;
+    // Machines are only ever reserved for runs that are aged.
+    if (known && kept_ && rank.not_aged && !Lists()) return false;
     const Request request = *scratch_.queue.First(queue_class);
     std::optional<ScoredGang> found;
     if (!known) found = FindGang(scratch_.fleet, request.shape, request.preferred_device);
@@ -78,7 +87,8 @@ class Planner {
       Place(request, std::move(found->gang));
       return true;
     }
-    if (plan_.waiting.size() < kMaxWaitingListed) plan_.waiting.push_back(request);
+    plan_.waits = true;
+    if (Lists()) plan_.waiting.push_back(request);
     if (!known) not_fitting_.push_back(request.shape);
     if (!request.reserved.empty()) {
       Keep(request.reserved);
@@ -103,17 +113,16 @@ class Planner {
   void Keep(const std::vector<WorkerId>& workers) {
     for (const WorkerId& worker : workers) {
       const Machine* known = scratch_.fleet.Find(worker);
-      if (known == nullptr || known->kept) continue;
-      Machine machine = *known;
-      machine.kept = true;
-      scratch_.fleet.Put(worker, machine);
+      if (known != nullptr && !known->kept) scratch_.fleet.Keep(worker);
     }
   }
 
   Index scratch_;
-  std::size_t max_placements_;
-  // The best head of every owner that was not tried yet.
-  std::map<Turn, Cursor> turns_;
+  const std::size_t max_placements_;
+  const std::size_t max_listed_;
+  std::vector<Cursor> cursors_;
+  // A heap: the best head of every owner that was not tried yet, and whose it is.
+  std::vector<TurnOfCursor> turns_;
   // Free slots only shrink while a plan is made, so what did not fit once does not fit later.
   std::vector<Shape> not_fitting_;
   bool kept_ = false;
@@ -122,6 +131,8 @@ class Planner {
 
 }  // namespace
 
-Plan MakePlan(const Index& index, std::size_t max_placements) { return Planner(index, max_placements).Make(); }
+Plan MakePlan(const Index& index, std::size_t max_placements, std::size_t max_listed) {
+  return Planner(index, max_placements, max_listed).Make();
+}
 
 }  // namespace entrain::scheduler

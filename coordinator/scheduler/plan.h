@@ -21,13 +21,16 @@ struct Placement {
 inline constexpr std::size_t kMaxWaitingListed = 64;
 struct Plan {
   std::vector<Placement> placements;
-  // The first waiting run of every class that was tried and not placed, in order; at most kMaxWaitingListed.
+  // The first waiting run of every class that was tried and not placed, in order; at most as many as were asked for.
   std::vector<Request> waiting;
+  // Something was tried and not placed, listed or not.
+  bool waits = false;
   // The limit was reached: plan again.
   bool more = false;
 };
 
-Plan MakePlan(const Index& index, std::size_t max_placements);
+// Listing costs as much as planning: who does not look at `waiting` asks for none.
+Plan MakePlan(const Index& index, std::size_t max_placements, std::size_t max_listed = kMaxWaitingListed);
 
 // Why a run waits, with numbers that are true for this snapshot. `name` gives a run's name for people.
 struct WaitReason {

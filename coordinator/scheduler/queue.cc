@@ -9,12 +9,14 @@ Rank RankOf(const Request& request) {
   return Rank{.minus_priority = -request.priority, .not_aged = !request.aged, .number = request.number};
 }
 
-Turn Queue::TurnOf(const std::string& owner, const Rank& rank) const {
+Turn MakeTurn(const Rank& rank, std::int64_t owner_slots) {
   return Turn{.minus_priority = rank.minus_priority,
               .not_aged = rank.not_aged,
-              .owner_slots = rank.not_aged ? SlotsOf(owner) : 0,
+              .owner_slots = rank.not_aged ? owner_slots : 0,
               .number = rank.number};
 }
+
+Turn Queue::TurnOf(const std::string& owner, const Rank& rank) const { return MakeTurn(rank, SlotsOf(owner)); }
 
 QueueClass Queue::ClassOf(const Request& request) const {
   return QueueClass{.owner = request.owner, .capped_sweep = capped_.Contains(request.sweep) ? request.sweep : SweepId(), .shape = request.shape};
@@ -25,23 +27,22 @@ void Queue::SetCap(const SweepId& sweep, std::int64_t max_concurrent_runs) {
 }
 
 std::optional<Rank> Queue::HeadRank(const QueueClass& queue_class) const {
-  const PersistentMap<Rank, Request>* waiting = classes_.Find(queue_class);
+  const Line* waiting = classes_.Find(queue_class);
   if (waiting == nullptr || AtCap(queue_class.capped_sweep)) return std::nullopt;
-  return waiting->begin()->first;
+  return waiting->First().first;
 }
 
 void Queue::Refresh(const QueueClass& queue_class, std::optional<Rank> old_head) {
   const std::optional<Rank> head = HeadRank(queue_class);
   if (head == old_head) return;
-  const PersistentMap<Rank, Head>* found = heads_.Find(queue_class.owner);
-  PersistentMap<Rank, Head> heads = found == nullptr ? PersistentMap<Rank, Head>() : *found;
-  if (old_head.has_value()) heads.Erase(*old_head);
-  if (head.has_value()) heads.Set(*head, Head{queue_class, now_ms_});
-  if (heads.empty()) {
-    heads_.Erase(queue_class.owner);
-  } else {
-    heads_.Set(queue_class.owner, std::move(heads));
+  PersistentMap<Rank, Head>* heads = heads_.Edit(queue_class.owner);
+  if (heads == nullptr) {
+    heads_.Set(queue_class.owner, {});
+    heads = heads_.Edit(queue_class.owner);
   }
+  if (old_head.has_value()) heads->Erase(*old_head);
+  if (head.has_value()) heads->Set(*head, Head{queue_class, now_ms_});
+  if (heads->empty()) heads_.Erase(queue_class.owner);
 }
 
 void Queue::RestartAges() {
@@ -57,13 +58,15 @@ void Queue::RestartAges() {
 void Queue::Push(const Request& request) {
   const QueueClass queue_class = ClassOf(request);
   const std::optional<Rank> old_head = HeadRank(queue_class);
-  const PersistentMap<Rank, Request>* found = classes_.Find(queue_class);
-  PersistentMap<Rank, Request> waiting = found == nullptr ? PersistentMap<Rank, Request>() : *found;
-  const std::size_t before = waiting.size();
-  if (found == nullptr) CountShape(request.shape, +1);
-  waiting.Set(RankOf(request), request);
-  size_ += waiting.size() - before;
-  classes_.Set(queue_class, std::move(waiting));
+  Line* waiting = classes_.Edit(queue_class);
+  if (waiting == nullptr) {
+    CountShape(request.shape, +1);
+    classes_.Set(queue_class, {});
+    waiting = classes_.Edit(queue_class);
+  }
+  const std::size_t before = waiting->size();
+  waiting->Set(RankOf(request), CopyOnWrite<Request>(request));
+  size_ += waiting->size() - before;
   Refresh(queue_class, old_head);
 }
 
@@ -79,17 +82,16 @@ void Queue::CountShape(const Shape& shape, int change) {
 
 bool Queue::Remove(const Request& request) {
   const QueueClass queue_class = ClassOf(request);
-  const PersistentMap<Rank, Request>* found = classes_.Find(queue_class);
-  if (found == nullptr) return false;
+  const Rank rank = RankOf(request);
+  const Line* found = classes_.Find(queue_class);
+  if (found == nullptr || !found->Contains(rank)) return false;
   const std::optional<Rank> old_head = HeadRank(queue_class);
-  PersistentMap<Rank, Request> waiting = *found;
-  if (!waiting.Erase(RankOf(request))) return false;
+  Line* const waiting = classes_.Edit(queue_class);
+  waiting->Erase(rank);
   --size_;
-  if (waiting.empty()) {
+  if (waiting->empty()) {
     classes_.Erase(queue_class);
     CountShape(request.shape, -1);
-  } else {
-    classes_.Set(queue_class, std::move(waiting));
   }
   Refresh(queue_class, old_head);
   return true;
@@ -146,11 +148,11 @@ std::int64_t Queue::Active(const SweepId& sweep) const {
   return found == nullptr ? 0 : found->active;
 }
 
-const PersistentMap<Rank, Request>* Queue::Waiting(const QueueClass& queue_class) const { return classes_.Find(queue_class); }
+const Line* Queue::Waiting(const QueueClass& queue_class) const { return classes_.Find(queue_class); }
 
 const Request* Queue::First(const QueueClass& queue_class) const {
-  const PersistentMap<Rank, Request>* waiting = Waiting(queue_class);
-  return waiting == nullptr ? nullptr : &waiting->begin()->second;
+  const Line* waiting = Waiting(queue_class);
+  return waiting == nullptr ? nullptr : &*waiting->First().second;
 }
 
 std::int64_t Queue::SlotsOf(const std::string& owner) const {
@@ -159,7 +161,7 @@ std::int64_t Queue::SlotsOf(const std::string& owner) const {
 }
 
 bool Queue::HoldsBelow(std::int64_t priority) const {
-  return !slots_by_priority_.empty() && slots_by_priority_.begin()->first < priority;
+  return !slots_by_priority_.empty() && slots_by_priority_.First().first < priority;
 }
 
 std::vector<RunId> Queue::Ahead(const Request& request, std::size_t limit) const {
@@ -169,14 +171,15 @@ std::vector<RunId> Queue::Ahead(const Request& request, std::size_t limit) const
     return std::tie(other.minus_priority, other.not_aged) < std::tie(mine.minus_priority, mine.not_aged);
   };
   std::vector<std::pair<Rank, RunId>> ahead;
-  for (const auto& [queue_class, waiting] : classes_) {
-    if (AtCap(queue_class.capped_sweep)) continue;
-    for (const auto& [other, first] : waiting) {
-      if (!goes_first(queue_class.owner, other)) break;
-      ahead.emplace_back(other, first.run);
-      if (ahead.size() >= limit) break;
+  for (const auto& [owner, heads] : heads_) {
+    // Heads are in order, and nothing of a class goes before its head.
+    for (const auto& [head_rank, head] : heads) {
+      if (!goes_first(owner, head_rank) || ahead.size() >= limit) break;
+      for (const auto& [other, waits] : *Waiting(head.queue_class)) {
+        if (!goes_first(owner, other) || ahead.size() >= limit) break;
+        ahead.emplace_back(other, waits->run);
+      }
     }
-    if (ahead.size() >= limit) break;
   }
   std::sort(ahead.begin(), ahead.end());
   std::vector<RunId> runs;

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 #include <variant>
 
 #include "base/status_macros.h"
+#include "coordinator/server/replay_ahead.h"
 
 namespace entrain::server {
 namespace {
@@ -24,9 +26,9 @@ double Seconds(std::int64_t ns) { return static_cast<double>(ns) / 1e9; }
 }  // namespace
 
 absl::Status CoreLoop::Recover() {
-  ENTRAIN_RETURN_IF_ERROR(journal_->Replay([this](const domain::Fact& fact) {
+  ENTRAIN_RETURN_IF_ERROR(ReplayAhead(journal_, [this](domain::Fact fact) {
     core::Apply(&state_, fact);
-    snapshots_.Add(fact);
+    snapshots_.Add(std::move(fact));
   }));
   ENTRAIN_ASSIGN_OR_RETURN(const std::int64_t last_event_ms, journal_->LastEventMs());
   base_ms_ = std::max(last_event_ms, state_.at_ms);
@@ -63,8 +65,8 @@ absl::Status CoreLoop::Step(std::vector<EventBody> bodies, const EffectSink& sin
   std::vector<domain::Effect> effects;
   for (EventBody& body : bodies) {
     domain::Event event{NowMs(), clock_->WallMs(), std::move(body)};
-    core::Decision decision = core::Decide(next, event);
-    for (const domain::Fact& fact : decision.facts) core::Apply(&next, fact);
+    core::Decision decision = core::Decide(std::move(next), event);
+    next = std::move(decision.after);
     if (metrics_ != nullptr) metrics_->CountEvent(std::string(store::KindOf(event)));
     std::move(decision.effects.begin(), decision.effects.end(), std::back_inserter(effects));
     // An event without facts changed nothing, so a re-decision does not need it.
@@ -80,6 +82,7 @@ absl::Status CoreLoop::Step(std::vector<EventBody> bodies, const EffectSink& sin
   }
   for (const domain::Effect& effect : effects) sink(effect);
   Count(facts);
+  for (domain::Fact& fact : facts) snapshots_.Add(std::move(fact));
   snapshots_.Advance();
   return absl::OkStatus();
 }
@@ -88,7 +91,6 @@ absl::Status CoreLoop::Commit(const std::vector<domain::Fact>& facts) {
   const std::int64_t begin_ns = clock_->BootNs();
   ENTRAIN_RETURN_IF_ERROR(journal_->Commit(unstored_events_, facts));
   unstored_events_.clear();
-  for (const domain::Fact& fact : facts) snapshots_.Add(fact);
   if (metrics_ != nullptr) {
     metrics_->ObserveCommit(Seconds(clock_->BootNs() - begin_ns), static_cast<std::int64_t>(facts.size()));
   }

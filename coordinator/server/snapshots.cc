@@ -12,8 +12,8 @@
 
 namespace entrain::server {
 
-void Snapshots::Add(const domain::Fact& fact) {
-  if (!domain::IsTransient(fact)) facts_.push_back(fact);
+void Snapshots::Add(domain::Fact fact) {
+  if (!domain::IsTransient(fact)) facts_.push_back(std::move(fact));
 }
 
 void Snapshots::Begin() {

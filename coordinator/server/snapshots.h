@@ -20,7 +20,7 @@ class Snapshots {
       : journal_(journal), config_(config), every_facts_(every_facts), due_at_(every_facts) {}
 
   // Every fact that the journal replayed or committed, in order.
-  void Add(const domain::Fact& fact);
+  void Add(domain::Fact fact);
   // Between two batches: writes a snapshot that is ready or begins one that is due. Does not wait for compaction.
   void Advance();
   // At a clean end: a snapshot of whatever is new.

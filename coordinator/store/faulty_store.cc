@@ -25,7 +25,7 @@ class FaultyStore : public Store {
     return absl::ResourceExhaustedError("injected fault: samples");
   }
 
-  absl::Status Replay(const std::function<void(const domain::Fact&)>& apply) override { return inner_->Replay(apply); }
+  absl::Status Replay(const std::function<void(domain::Fact)>& apply) override { return inner_->Replay(apply); }
   absl::Status WriteSnapshot(const std::vector<domain::Fact>& facts) override {
     if (++snapshots_ != plan_.fail_snapshot) return inner_->WriteSnapshot(facts);
     if (plan_.fault == Fault::kUnknown) ENTRAIN_RETURN_IF_ERROR(inner_->WriteSnapshot(facts));

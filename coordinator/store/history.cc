@@ -36,8 +36,8 @@ absl::StatusOr<History> ReadHistory(const std::string& path) {
   ENTRAIN_RETURN_IF_ERROR(database->Execute("BEGIN"));
   ENTRAIN_ASSIGN_OR_RETURN(history.first_fact, FirstFact(database.get()));
   if (history.first_fact > 1) {
-    ENTRAIN_ASSIGN_OR_RETURN(const std::int64_t through, ReadSnapshot(database.get(), [&](const domain::Fact& fact) {
-                               history.snapshot.push_back(fact);
+    ENTRAIN_ASSIGN_OR_RETURN(const std::int64_t through, ReadSnapshot(database.get(), [&](domain::Fact fact) {
+                               history.snapshot.push_back(std::move(fact));
                              }));
     if (through + 1 < history.first_fact) {
       return absl::DataLossError(StrCat("database ", path, " is damaged: facts ", through + 1, " to ", history.first_fact - 1,
@@ -45,8 +45,8 @@ absl::StatusOr<History> ReadHistory(const std::string& path) {
     }
     history.first_fact = through + 1;
   }
-  ENTRAIN_RETURN_IF_ERROR(ReadFacts(database.get(), history.first_fact, [&](const domain::Fact& fact) {
-    history.facts.push_back(fact);
+  ENTRAIN_RETURN_IF_ERROR(ReadFacts(database.get(), history.first_fact, [&](domain::Fact fact) {
+    history.facts.push_back(std::move(fact));
   }));
   ENTRAIN_RETURN_IF_ERROR(
       ReadEvents(database.get(), schema < kFirstSchemaWithTerms ? "0" : "term", [&](StoredEvent event) {

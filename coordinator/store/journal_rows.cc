@@ -17,7 +17,7 @@ absl::Status Damaged(const Database& database, std::string_view table, std::int6
 
 std::int64_t Checksum(std::string_view bytes) { return static_cast<std::int64_t>(Hash64(bytes)); }
 
-absl::StatusOr<std::int64_t> ReadSnapshot(Database* database, const std::function<void(const domain::Fact&)>& visit) {
+absl::StatusOr<std::int64_t> ReadSnapshot(Database* database, const std::function<void(domain::Fact)>& visit) {
   ENTRAIN_ASSIGN_OR_RETURN(Statement rows, database->Prepare(
       "SELECT through_seq, part, body, checksum FROM snapshot_parts"
       " WHERE through_seq = (SELECT max(through_seq) FROM snapshot_parts) ORDER BY part"));
@@ -32,14 +32,14 @@ absl::StatusOr<std::int64_t> ReadSnapshot(Database* database, const std::functio
     if (Checksum(body) != rows.Int(3)) return Damaged(*database, "snapshot_parts", number, "its checksum does not match");
     if (!part.ParseFromArray(body.data(), static_cast<int>(body.size()))) return Damaged(*database, "snapshot_parts", number, "no facts");
     for (const std::string& bytes : part.facts()) {
-      const absl::StatusOr<domain::Fact> fact = journal::DecodeFact(bytes);
+      absl::StatusOr<domain::Fact> fact = journal::DecodeFact(bytes);
       if (!fact.ok()) return Damaged(*database, "snapshot_parts", number, std::string(fact.status().message()));
-      visit(*fact);
+      visit(*std::move(fact));
     }
   }
 }
 
-absl::Status ReadFacts(Database* database, std::int64_t first, const std::function<void(const domain::Fact&)>& visit) {
+absl::Status ReadFacts(Database* database, std::int64_t first, const std::function<void(domain::Fact)>& visit) {
   ENTRAIN_ASSIGN_OR_RETURN(Statement rows, database->Prepare("SELECT seq, body, checksum FROM facts WHERE seq >= ? ORDER BY seq"));
   rows.Bind(1, first);
   for (std::int64_t expected = first;; ++expected) {
@@ -47,9 +47,9 @@ absl::Status ReadFacts(Database* database, std::int64_t first, const std::functi
     if (!row) return absl::OkStatus();
     if (rows.Int(0) != expected) return Damaged(*database, "facts", expected, "it is missing");
     if (Checksum(rows.Blob(1)) != rows.Int(2)) return Damaged(*database, "facts", expected, "its checksum does not match");
-    const absl::StatusOr<domain::Fact> fact = journal::DecodeFact(rows.Blob(1));
+    absl::StatusOr<domain::Fact> fact = journal::DecodeFact(rows.Blob(1));
     if (!fact.ok()) return Damaged(*database, "facts", expected, std::string(fact.status().message()));
-    visit(*fact);
+    visit(*std::move(fact));
   }
 }
 

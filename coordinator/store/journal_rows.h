@@ -15,9 +15,9 @@ namespace entrain::store {
 std::int64_t Checksum(std::string_view bytes);
 
 // The snapshot's facts in order; returns the fact that it stands through, 0: no snapshot.
-absl::StatusOr<std::int64_t> ReadSnapshot(Database* database, const std::function<void(const domain::Fact&)>& visit);
+absl::StatusOr<std::int64_t> ReadSnapshot(Database* database, const std::function<void(domain::Fact)>& visit);
 // The facts from number `first` on, without a gap.
-absl::Status ReadFacts(Database* database, std::int64_t first, const std::function<void(const domain::Fact&)>& visit);
+absl::Status ReadFacts(Database* database, std::int64_t first, const std::function<void(domain::Fact)>& visit);
 // `term`: the SQL of an event's term, "0" where the schema has none.
 absl::Status ReadEvents(Database* database, std::string_view term, const std::function<void(StoredEvent)>& visit);
 

@@ -24,7 +24,7 @@ class MemoryStore : public Store {
     return absl::OkStatus();
   }
 
-  absl::Status Replay(const std::function<void(const domain::Fact&)>& apply) override {
+  absl::Status Replay(const std::function<void(domain::Fact)>& apply) override {
     for (const domain::Fact& fact : snapshot_) apply(fact);
     for (std::size_t i = snapshot_through_; i < facts_.size(); ++i) apply(facts_[i]);
     return absl::OkStatus();

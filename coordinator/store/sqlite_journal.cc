@@ -117,7 +117,7 @@ absl::Status SqliteJournal::Commit(const std::vector<domain::Event>& events, con
   return absl::OkStatus();
 }
 
-absl::Status SqliteJournal::Replay(const std::function<void(const domain::Fact&)>& apply) {
+absl::Status SqliteJournal::Replay(const std::function<void(domain::Fact)>& apply) {
   ENTRAIN_ASSIGN_OR_RETURN(const std::int64_t through, ReadSnapshot(database_.get(), apply));
   return ReadFacts(database_.get(), through + 1, apply);
 }

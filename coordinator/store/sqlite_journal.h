@@ -17,7 +17,7 @@ class SqliteJournal : public Journal {
   static absl::StatusOr<std::unique_ptr<SqliteJournal>> Open(const std::string& path);
 
   absl::Status Commit(const std::vector<domain::Event>& events, const std::vector<domain::Fact>& facts) override;
-  absl::Status Replay(const std::function<void(const domain::Fact&)>& apply) override;
+  absl::Status Replay(const std::function<void(domain::Fact)>& apply) override;
   absl::Status WriteSnapshot(const std::vector<domain::Fact>& facts) override;
   absl::Status ReplayEvents(const std::function<void(const domain::Event&, std::int64_t)>& visit) override;
   std::int64_t FactsSinceSnapshot() override { return last_seq_ - through_seq_; }

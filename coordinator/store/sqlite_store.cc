@@ -16,7 +16,7 @@ class SqliteStore : public Store {
   absl::Status Commit(const std::vector<domain::Event>& events, const std::vector<domain::Fact>& facts) override {
     return journal_->Commit(events, facts);
   }
-  absl::Status Replay(const std::function<void(const domain::Fact&)>& apply) override { return journal_->Replay(apply); }
+  absl::Status Replay(const std::function<void(domain::Fact)>& apply) override { return journal_->Replay(apply); }
   absl::Status WriteSnapshot(const std::vector<domain::Fact>& facts) override { return journal_->WriteSnapshot(facts); }
   std::int64_t FactsSinceSnapshot() override { return journal_->FactsSinceSnapshot(); }
   absl::Status ReplayEvents(const std::function<void(const domain::Event&, std::int64_t)>& visit) override {

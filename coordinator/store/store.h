@@ -34,8 +34,8 @@ class Journal {
   // Appends the facts of one batch, and the events they were decided from, in one durable transaction. Transient facts are left out.
   // On error the process must end: it never runs on uncommitted state.
   virtual absl::Status Commit(const std::vector<domain::Event>& events, const std::vector<domain::Fact>& facts) = 0;
-  // Every fact since the beginning or the snapshot, in order.
-  virtual absl::Status Replay(const std::function<void(const domain::Fact&)>& apply) = 0;
+  // Every fact since the beginning or the snapshot, in order; each is the callee's to keep.
+  virtual absl::Status Replay(const std::function<void(domain::Fact)>& apply) = 0;
   // From here on Replay gives `facts` in place of everything committed so far. The journal itself keeps every fact.
   virtual absl::Status WriteSnapshot(const std::vector<domain::Fact>& facts) = 0;
   // Facts committed since the newest snapshot, or since the beginning.

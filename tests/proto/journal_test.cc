@@ -90,6 +90,7 @@ std::vector<Fact> OneOfEveryFact() {
   add(domain::RunReserved{RunId("r1"), {WorkerId("w1"), WorkerId("w2")}, "preempts"});
   add(domain::WorkerQuarantined{WorkerId("w1"), "launches fail", 88});
   add(domain::WorkerReleased{WorkerId("w1"), "by ada"});
+  add(domain::WorkerForgotten{WorkerId("w1"), "ada"});
   add(domain::RungRecorded{RunId("r1"), 2, 90, 3.25});
   add(domain::RungDecided{RunId("r1"), 2, domain::RungOutcome::kPruned, "place 3 of 3"});
   return facts;
@@ -111,7 +112,7 @@ std::vector<Event> OneOfEveryEvent() {
   add(domain::RunJudged{kKey, 500});
   add(domain::RungReached{kKey, 1, 30, 2.5});
   add(domain::RunProgressed{kKey});
-  add(domain::ActOnWorker{10, WorkerId("w1"), domain::WorkerAction::kQuarantine, "ada", "fan"});
+  add(domain::ActOnWorker{10, WorkerId("w1"), domain::WorkerAction::kForget, "ada", "fan"});
   add(domain::Tick{});
   return events;
 }

@@ -172,7 +172,8 @@ class RandomEvents {
   }
 
   void OnWorker() {
-    Note(world_.Do(domain::ActOnWorker{1, Worker(), rng_.Below(3) == 0 ? domain::WorkerAction::kQuarantine : domain::WorkerAction::kRelease, "ann", ""}));
+    constexpr domain::WorkerAction kActions[] = {domain::WorkerAction::kQuarantine, domain::WorkerAction::kRelease, domain::WorkerAction::kForget};
+    Note(world_.Do(domain::ActOnWorker{1, Worker(), kActions[rng_.Below(3)], "ann", ""}));
   }
 
   void Judged() {
@@ -245,7 +246,7 @@ void ExpectSame(const State& a, const State& b) {
     const auto request = [&](const State& state) {
       for (const auto& [queue_class, waiting] : state.index.queue.classes()) {
         for (const auto& [rank, found] : waiting) {
-          if (found.run == id) return StrCat(found.preferred_device, "/", found.priority, "/", found.number);
+          if (found->run == id) return StrCat(found->preferred_device, "/", found->priority, "/", found->number);
         }
       }
       return std::string();

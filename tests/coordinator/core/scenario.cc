@@ -87,9 +87,8 @@ class Scenario {
       effects_ = world_.Do(domain::RetryRun{1, RunOf(line.Word(1)), "ann"});
       return;
     }
-    if (verb == "quarantine" || verb == "release") {
-      const auto action = verb == "release" ? domain::WorkerAction::kRelease : domain::WorkerAction::kQuarantine;
-      effects_ = world_.Do(domain::ActOnWorker{1, WorkerId(line.Word(1)), action, "ann", line.text});
+    if (const auto action = domain::ParseWorkerAction(verb)) {
+      effects_ = world_.Do(domain::ActOnWorker{1, WorkerId(line.Word(1)), *action, "ann", line.text});
       return;
     }
     if (verb == "progress") {

@@ -4,6 +4,8 @@
 
 #include <map>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "base/random.h"
 
@@ -43,6 +45,56 @@ TEST(PersistentMap, IsAnOrderedMapWhoseOldCopiesNeverChange) {
     ASSERT_TRUE(std::equal(copy.begin(), copy.end(), expected.begin(), expected.end(),
                            [](const auto& a, const auto& b) { return a.first == b.first && a.second == b.second; }));
   }
+}
+
+TEST(PersistentMap, AChangeInPlaceStaysInItsCopy) {
+  PersistentMap<int, std::string> map;
+  for (int key = 0; key < 1'000; ++key) map.Set(key, "old");
+  const PersistentMap<int, std::string> before = map;
+  const std::string* const kept = before.Find(500);
+  // The first change copies its path, the others change the copy where it is.
+  for (int i = 0; i < 3; ++i) *map.Edit(500) += "+";
+  EXPECT_EQ(map.Edit(1'000), nullptr);
+  EXPECT_EQ(*map.Find(500), "old+++");
+  EXPECT_EQ(*kept, "old");
+  EXPECT_EQ(before.Find(500), kept);
+  EXPECT_EQ(map.First().first, 0);
+}
+
+TEST(PersistentMap, StaysBalanced) {
+  // An iterator keeps its path in a fixed array: in order is what would make a plain tree a list.
+  PersistentMap<int, int> map;
+  for (int key = 0; key < 200'000; ++key) map.Set(key, key);
+  for (int key = 0; key < 200'000; key += 1 + key % 3) map.Erase(key);
+  int last = -1;
+  std::size_t seen = 0;
+  for (const auto& [key, value] : map) {
+    ASSERT_LT(last, key);
+    last = key;
+    ++seen;
+  }
+  EXPECT_EQ(seen, map.size());
+}
+
+TEST(PersistentMap, ReadersOfOldCopiesAreNotDisturbed) {
+  PersistentMap<int, std::string> map;
+  for (int key = 0; key < 500; ++key) map.Set(key, std::to_string(key));
+  std::vector<std::thread> readers;
+  for (int i = 0; i < 3; ++i) {
+    readers.emplace_back([copy = map]() mutable {
+      for (int round = 0; round < 50; ++round) {
+        int sum = 0;
+        for (const auto& [key, value] : copy) sum += std::stoi(value) - key;
+        EXPECT_EQ(sum, 0);
+      }
+      copy = {};
+    });
+  }
+  for (int round = 0; round < 50; ++round) {
+    for (int key = 50 + round % 7; key < 500; key += 7) *map.Edit(key) = "x";
+    map.Erase(round);
+  }
+  for (std::thread& reader : readers) reader.join();
 }
 
 TEST(PersistentMap, FindsOnlyWhatIsThere) {
