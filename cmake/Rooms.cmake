@@ -22,8 +22,8 @@ function(entrain_binary)
   install(TARGETS ${ARG_NAME} RUNTIME DESTINATION bin)
 endfunction()
 
-# entrain_test(NAME name SOURCES x_test.cc ... DEPS ... [LABELS ...] [TIMEOUT seconds] [SERIAL]): one GoogleTest program, each case
-# registered with ctest. Fixtures are found by the macro ENTRAIN_FIXTURES, programs by ENTRAIN_BIN_DIR.
+# entrain_test(NAME name SOURCES x_test.cc ... DEPS ... [LABELS ...] [TIMEOUT seconds] [SERIAL] [WHOLE]): one GoogleTest program, each case
+# registered with ctest; WHOLE: the program as one test, whose cases share what is dear to start. Fixtures are found by the macro ENTRAIN_FIXTURES, programs by ENTRAIN_BIN_DIR.
 function(entrain_test)
   cmake_parse_arguments(ARG "SERIAL;WHOLE" "NAME;TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
   if(NOT ARG_TIMEOUT)
@@ -46,6 +46,11 @@ function(entrain_test)
   endif()
   if(ARG_SERIAL)
     list(APPEND properties RUN_SERIAL ON)
+  endif()
+  if(ARG_WHOLE)
+    add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME})
+    set_tests_properties(${ARG_NAME} PROPERTIES ${properties} SKIP_REGULAR_EXPRESSION "is not installed")
+    return()
   endif()
   gtest_discover_tests(${ARG_NAME} TEST_PREFIX "${ARG_NAME}." DISCOVERY_TIMEOUT 60 DISCOVERY_MODE PRE_TEST
                        PROPERTIES ${properties})

@@ -31,32 +31,13 @@ std::string Describe(const domain::Fact& fact) {
 absl::StatusOr<History> ReadHistory(const std::string& path) {
   ENTRAIN_ASSIGN_OR_RETURN(auto database, Database::Open(path, {.read_only = true, .exclusive = false}));
   ENTRAIN_ASSIGN_OR_RETURN(const std::int64_t schema, CheckReadable(database.get(), kNewestSchema));
-  History history;
   // One transaction, so that all three tables are of the same moment.
   ENTRAIN_RETURN_IF_ERROR(database->Execute("BEGIN"));
-  ENTRAIN_ASSIGN_OR_RETURN(history.first_fact, FirstFact(database.get()));
-  if (history.first_fact > 1) {
-    ENTRAIN_ASSIGN_OR_RETURN(const std::int64_t through, ReadSnapshot(database.get(), [&](domain::Fact fact) {
-                               history.snapshot.push_back(std::move(fact));
-                             }));
-    if (through + 1 < history.first_fact) {
-      return absl::DataLossError(StrCat("database ", path, " is damaged: facts ", through + 1, " to ", history.first_fact - 1,
-                                        " are missing"));
-    }
-    history.first_fact = through + 1;
-  }
-  ENTRAIN_RETURN_IF_ERROR(ReadFacts(database.get(), history.first_fact, [&](domain::Fact fact) {
-    history.facts.push_back(std::move(fact));
-  }));
-  ENTRAIN_RETURN_IF_ERROR(
-      ReadEvents(database.get(), schema < kFirstSchemaWithTerms ? "0" : "term", [&](StoredEvent event) {
-        if (event.facts_before + 1 < history.first_fact) {
-          ++history.skipped_events;
-        } else {
-          history.events.push_back(std::move(event));
-        }
-      }));
-  return history;
+  Database* const tables = database.get();
+  const std::string term = schema < kFirstSchemaWithTerms ? "0" : "term";
+  return AssembleHistory({path, [tables] { return FirstFact(tables); }, [tables](const VisitFact& visit) { return ReadSnapshot(tables, visit); },
+                          [tables](std::int64_t first, const VisitFact& visit) { return ReadFacts(tables, first, visit); },
+                          [tables, &term](const auto& visit) { return ReadEvents(tables, term, visit); }});
 }
 
 }  // namespace entrain::store

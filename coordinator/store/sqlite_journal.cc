@@ -6,14 +6,10 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "coordinator/store/journal_rows.h"
-#include "entrain/journal/v1/journal.pb.h"
 #include "proto/journal.h"
 
 namespace entrain::store {
 namespace {
-
-// Facts of one snapshot row: rows large enough that reading is not bound by row count, small enough to decode one at a time.
-constexpr std::size_t kFactsPerPart = 1024;
 
 // `checksum` is XXH3 of the body: it finds damage that the file's structure does not show.
 const char* const kJournalSchema1 = R"sql(
@@ -125,15 +121,10 @@ absl::Status SqliteJournal::Replay(const std::function<void(domain::Fact)>& appl
 absl::Status SqliteJournal::WriteSnapshot(const std::vector<domain::Fact>& facts) {
   const absl::Status written = database_->Transact([&]() -> absl::Status {
     ENTRAIN_RETURN_IF_ERROR(database_->Execute("DELETE FROM snapshot_parts"));
-    // An empty snapshot still stands for everything before it.
-    for (std::size_t begin = 0, part = 0; part == 0 || begin < facts.size(); begin += kFactsPerPart, ++part) {
-      journal::v1::SnapshotPart message;
-      for (std::size_t i = begin; i < std::min(begin + kFactsPerPart, facts.size()); ++i) {
-        if (!domain::IsTransient(facts[i])) message.add_facts(journal::EncodeFact(facts[i]));
-      }
-      const std::string body = message.SerializeAsString();
+    std::int64_t part = 0;
+    for (const std::string& body : SnapshotBodies(facts)) {
       insert_part_.Bind(1, last_seq_);
-      insert_part_.Bind(2, static_cast<std::int64_t>(part));
+      insert_part_.Bind(2, part++);
       insert_part_.BindBlob(3, body);
       insert_part_.Bind(4, Checksum(body));
       ENTRAIN_RETURN_IF_ERROR(insert_part_.Run());

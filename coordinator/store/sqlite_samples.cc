@@ -79,6 +79,13 @@ absl::Status SqliteSamples::Prepare() {
   return absl::OkStatus();
 }
 
+absl::Status SqliteSamples::RunAll(const std::vector<const Write*>& writes) {
+  return writer_->Transact([&]() -> absl::Status {
+    for (const Write* write : writes) ENTRAIN_RETURN_IF_ERROR((*write)());
+    return absl::OkStatus();
+  });
+}
+
 absl::Status SqliteSamples::InsertSamples(const RunId& run, const std::vector<Row>& rows) {
   for (const Row& row : rows) {
     insert_sample_.BindText(1, run.value());

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -10,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "coordinator/store/group_writer.h"
+#include "coordinator/store/group_commit.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
 
@@ -39,7 +40,9 @@ class SqliteSamples : public SampleStore, public LogStore {
     std::string body;
   };
   SqliteSamples(std::unique_ptr<Database> writer, std::unique_ptr<Database> reader)
-      : writer_(std::move(writer)), reader_(std::move(reader)), group_(writer_.get()) {}
+      : writer_(std::move(writer)), reader_(std::move(reader)), group_([this](const auto& writes) { return RunAll(writes); }) {}
+  using Write = std::function<absl::Status()>;
+  absl::Status RunAll(const std::vector<const Write*>& writes);
   absl::Status Prepare();
   absl::Status InsertSamples(const RunId& run, const std::vector<Row>& rows);
   absl::Status InsertEvaluations(const RunId& run, const std::vector<StoredEvaluation>& evaluations);
@@ -54,7 +57,7 @@ class SqliteSamples : public SampleStore, public LogStore {
   const std::unique_ptr<Database> reader_;
   // Used by the group's leader alone.
   Statement insert_sample_, insert_evaluation_, insert_attempt_, last_line_, insert_line_;
-  GroupWriter group_;
+  GroupCommit<Write> group_;
   std::mutex reading_;
   Statement read_attempts_, read_samples_, read_last_sample_, read_evaluations_, read_log_;
 };
