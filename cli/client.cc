@@ -3,6 +3,9 @@
 #include <grpc/support/time.h>
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
+#include <atomic>
+#include <deque>
 #include <mutex>
 #include <utility>
 
@@ -13,6 +16,7 @@ namespace entrain::cli {
 namespace {
 
 constexpr int kCallTimeoutSeconds = 30;
+constexpr int kConnectLimitMs = 2'000;
 // A sweep's answer carries every run; far above any real one.
 constexpr int kMaxMessageBytes = 256 << 20;
 
@@ -65,33 +69,67 @@ bool StreamStop::stopped() const {
   return shared_->stopped;
 }
 
-struct Client::Stub {
-  Stub(const std::string& address, const transport::TlsFiles& tls)
-      : channel(OpenChannel(address, tls)), service(v1::SweepService::NewStub(channel)) {}
+// One coordinator.
+struct Endpoint {
+  Endpoint(const std::string& where, const transport::TlsFiles& tls)
+      : address(where), channel(OpenChannel(where, tls)), service(v1::SweepService::NewStub(channel)) {}
+  std::string address;
+  std::shared_ptr<grpc::Channel> channel;
+  std::unique_ptr<v1::SweepService::Stub> service;
+};
+
+struct Client::Endpoints {
+  Endpoints(const std::string& addresses, const transport::TlsFiles& tls) {
+    for (std::size_t begin = 0; begin <= addresses.size();) {
+      const std::size_t end = std::min(addresses.find(',', begin), addresses.size());
+      if (end > begin) all.emplace_back(addresses.substr(begin, end - begin), tls);
+      begin = end + 1;
+    }
+    if (all.empty()) all.emplace_back(addresses, tls);
+  }
+
+  // `ask` on one after the other until one can be reached, or has begun to answer.
+  template <typename Ask>
+  absl::Status InTurn(const Ask& ask) {
+    const std::size_t first = current;
+    std::string reasons;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const std::size_t index = (first + i) % all.size();
+      bool answered = false;
+      const absl::Status status = ask(all[index], &answered);
+      if (answered || !absl::IsUnavailable(status)) {
+        // One that is silent, frozen perhaps, is not asked first again.
+        current = absl::IsDeadlineExceeded(status) ? (index + 1) % all.size() : index;
+        return status;
+      }
+      StrAppend(&reasons, i == 0 ? "" : "; ", std::string(status.message()));
+    }
+    return absl::UnavailableError(AbslArgument(reasons));
+  }
 
   template <typename Request, typename Response>
   using Method = grpc::Status (v1::SweepService::Stub::*)(grpc::ClientContext*, const Request&, Response*);
 
   template <typename Request, typename Response>
-  absl::StatusOr<Response> Call(Method<Request, Response> method, const Request& request, const std::string& address) {
-    grpc::ClientContext context;
-    context.set_deadline(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_seconds(kCallTimeoutSeconds, GPR_TIMESPAN)));
+  absl::StatusOr<Response> Call(Method<Request, Response> method, const Request& request) {
     Response response;
-    const absl::Status status = FromGrpc((service.get()->*method)(&context, request, &response), address);
+    const absl::Status status = InTurn([&](Endpoint& endpoint, bool*) {
+      grpc::ClientContext context;
+      context.set_deadline(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_seconds(kCallTimeoutSeconds, GPR_TIMESPAN)));
+      return FromGrpc((endpoint.service.get()->*method)(&context, request, &response), endpoint.address);
+    });
     if (!status.ok()) return status;
     return response;
   }
 
-  std::shared_ptr<grpc::Channel> channel;
-  std::unique_ptr<v1::SweepService::Stub> service;
+  std::deque<Endpoint> all;
+  std::atomic<std::size_t> current = 0;  // that answered last
 };
 
 namespace {
 
-// Reads a stream to its end. `Shared` is StreamStop's, which is private.
 template <typename Message, typename Shared, typename Open>
-absl::Status ReadStream(Shared* shared, const std::string& address, Open open,
-                        const std::function<void(const Message&)>& on_message) {
+absl::Status ReadOneStream(Shared* shared, const std::string& address, Open open, const std::function<void(const Message&)>& on_message) {
   grpc::ClientContext context;
   {
     const std::lock_guard<std::mutex> lock(shared->mutex);
@@ -109,39 +147,61 @@ absl::Status ReadStream(Shared* shared, const std::string& address, Open open,
   return FromGrpc(status, address);
 }
 
+// Reads a stream to its end. `Shared` is StreamStop's, which is private; `endpoints` is Client's.
+template <typename Message, typename Shared, typename Endpoints, typename Open>
+absl::Status ReadStream(Shared* shared, Endpoints* endpoints, Open open, const std::function<void(const Message&)>& on_message) {
+  return endpoints->InTurn([&](Endpoint& endpoint, bool* answered) {
+    return ReadOneStream<Message>(shared, endpoint.address, [&](grpc::ClientContext* context) { return open(endpoint.service.get(), context); },
+                                  [&](const Message& message) {
+                                    *answered = true;
+                                    on_message(message);
+                                  });
+  });
+}
+
 }  // namespace
 
 Client::Client(std::string address, const transport::TlsFiles& tls)
-    : address_(std::move(address)), stub_(std::make_unique<Stub>(address_, tls)) {}
+    : address_(std::move(address)), endpoints_(std::make_unique<Endpoints>(address_, tls)) {}
 Client::~Client() = default;
 
-std::shared_ptr<grpc::Channel> Client::channel() const { return stub_->channel; }
+std::shared_ptr<grpc::Channel> Client::channel() const {
+  // A standby does not listen: whoever takes the connection leads.
+  if (endpoints_->all.size() > 1) {
+    endpoints_->InTurn([](Endpoint& endpoint, bool* answered) -> absl::Status {
+      const gpr_timespec limit = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(kConnectLimitMs, GPR_TIMESPAN));
+      *answered = endpoint.channel->WaitForConnected(limit);
+      return absl::UnavailableError("no connection");
+    }).IgnoreError();
+  }
+  return endpoints_->all[endpoints_->current].channel;
+}
 
 absl::StatusOr<v1::SubmitResponse> Client::Submit(const v1::SubmitRequest& request) {
-  return stub_->Call(&v1::SweepService::Stub::Submit, request, address_);
+  return endpoints_->Call(&v1::SweepService::Stub::Submit, request);
 }
 
 absl::StatusOr<v1::ListSweepsResponse> Client::ListSweeps() {
-  return stub_->Call(&v1::SweepService::Stub::ListSweeps, v1::ListSweepsRequest(), address_);
+  return endpoints_->Call(&v1::SweepService::Stub::ListSweeps, v1::ListSweepsRequest());
 }
 
 absl::StatusOr<v1::Sweep> Client::GetSweep(const std::string& id) {
   v1::GetSweepRequest request;
   request.set_sweep_id(id);
-  return stub_->Call(&v1::SweepService::Stub::GetSweep, request, address_);
+  return endpoints_->Call(&v1::SweepService::Stub::GetSweep, request);
 }
 
 absl::StatusOr<v1::RunDetail> Client::GetRun(const std::string& id) {
   v1::GetRunRequest request;
   request.set_run_id(id);
-  return stub_->Call(&v1::SweepService::Stub::GetRun, request, address_);
+  return endpoints_->Call(&v1::SweepService::Stub::GetRun, request);
 }
 
 absl::StatusOr<int> Client::Stop(const std::string& id, const std::string& by) {
   v1::StopRequest request;
   request.set_id(id);
   request.set_by(by);
-  const auto response = stub_->Call(&v1::SweepService::Stub::Stop, request, address_);
+  const auto response = endpoints_->Call(&v1::SweepService::Stub::Stop, request);
   if (!response.ok()) return response.status();
   return response->runs();
 }
@@ -150,7 +210,7 @@ absl::StatusOr<int> Client::Pause(const std::string& id, const std::string& by) 
   v1::PauseRequest request;
   request.set_id(id);
   request.set_by(by);
-  const auto response = stub_->Call(&v1::SweepService::Stub::Pause, request, address_);
+  const auto response = endpoints_->Call(&v1::SweepService::Stub::Pause, request);
   if (!response.ok()) return response.status();
   return response->runs();
 }
@@ -159,7 +219,7 @@ absl::StatusOr<int> Client::Resume(const std::string& id, const std::string& by)
   v1::ResumeRequest request;
   request.set_id(id);
   request.set_by(by);
-  const auto response = stub_->Call(&v1::SweepService::Stub::Resume, request, address_);
+  const auto response = endpoints_->Call(&v1::SweepService::Stub::Resume, request);
   if (!response.ok()) return response.status();
   return response->runs();
 }
@@ -168,15 +228,15 @@ absl::StatusOr<v1::RetryResponse> Client::Retry(const std::string& id, const std
   v1::RetryRequest request;
   request.set_id(id);
   request.set_by(by);
-  return stub_->Call(&v1::SweepService::Stub::Retry, request, address_);
+  return endpoints_->Call(&v1::SweepService::Stub::Retry, request);
 }
 
 absl::StatusOr<v1::ActOnWorkerResponse> Client::ActOnWorker(const v1::ActOnWorkerRequest& request) {
-  return stub_->Call(&v1::SweepService::Stub::ActOnWorker, request, address_);
+  return endpoints_->Call(&v1::SweepService::Stub::ActOnWorker, request);
 }
 
 absl::StatusOr<v1::ListWorkersResponse> Client::ListWorkers() {
-  return stub_->Call(&v1::SweepService::Stub::ListWorkers, v1::ListWorkersRequest(), address_);
+  return endpoints_->Call(&v1::SweepService::Stub::ListWorkers, v1::ListWorkersRequest());
 }
 
 absl::Status Client::Watch(const std::string& sweep, StreamStop* stop,
@@ -184,23 +244,23 @@ absl::Status Client::Watch(const std::string& sweep, StreamStop* stop,
   v1::WatchRequest request;
   request.set_sweep_id(sweep);
   return ReadStream<v1::WatchUpdate>(
-      stop->shared_.get(), address_,
-      [&](grpc::ClientContext* context) { return stub_->service->Watch(context, request); }, on_update);
+      stop->shared_.get(), endpoints_.get(),
+      [&](auto* service, grpc::ClientContext* context) { return service->Watch(context, request); }, on_update);
 }
 
 absl::Status Client::Logs(const v1::LogsRequest& request, StreamStop* stop,
                           const std::function<void(const v1::LogLine&)>& on_line) {
   return ReadStream<v1::LogLine>(
-      stop->shared_.get(), address_,
-      [&](grpc::ClientContext* context) { return stub_->service->Logs(context, request); }, on_line);
+      stop->shared_.get(), endpoints_.get(),
+      [&](auto* service, grpc::ClientContext* context) { return service->Logs(context, request); }, on_line);
 }
 
 absl::Status Client::FetchSamples(const v1::FetchSamplesRequest& request,
                                   const std::function<void(const v1::FetchSamplesResponse&)>& on_part, StreamStop* stop) {
   StreamStop never;
   return ReadStream<v1::FetchSamplesResponse>(
-      stop != nullptr ? stop->shared_.get() : never.shared_.get(), address_,
-      [&](grpc::ClientContext* context) { return stub_->service->FetchSamples(context, request); }, on_part);
+      stop != nullptr ? stop->shared_.get() : never.shared_.get(), endpoints_.get(),
+      [&](auto* service, grpc::ClientContext* context) { return service->FetchSamples(context, request); }, on_part);
 }
 
 absl::Status Client::FetchCheckpoint(const v1::FetchCheckpointRequest& request,
@@ -208,8 +268,8 @@ absl::Status Client::FetchCheckpoint(const v1::FetchCheckpointRequest& request,
   StreamStop stop;
   absl::Status refused;
   const absl::Status read = ReadStream<v1::CheckpointPiece>(
-      stop.shared_.get(), address_,
-      [&](grpc::ClientContext* context) { return stub_->service->FetchCheckpoint(context, request); },
+      stop.shared_.get(), endpoints_.get(),
+      [&](auto* service, grpc::ClientContext* context) { return service->FetchCheckpoint(context, request); },
       [&](const v1::CheckpointPiece& piece) {
         if (!refused.ok()) return;
         refused = on_piece(piece);

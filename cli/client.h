@@ -36,11 +36,12 @@ class StreamStop {
 // Thread-safe.
 class Client {
  public:
-  // The files were checked (transport::CheckTlsFiles); empty: plain text.
+  // HOST:PORT, or several separated by commas: one of them leads and the others do not answer, so that each call goes to the one that
+  // did last and, where that cannot be reached, to the others in turn. The files were checked (transport::CheckTlsFiles); empty: plain text.
   explicit Client(std::string address, const transport::TlsFiles& tls = {});
   ~Client();
   const std::string& address() const { return address_; }
-  // For services beside the sweeps'.
+  // For services beside the sweeps': to the coordinator that answers.
   std::shared_ptr<grpc::Channel> channel() const;
 
   absl::StatusOr<v1::SubmitResponse> Submit(const v1::SubmitRequest& request);
@@ -65,9 +66,9 @@ class Client {
                                const std::function<absl::Status(const v1::CheckpointPiece&)>& on_piece);
 
  private:
-  struct Stub;
+  struct Endpoints;
   std::string address_;
-  std::unique_ptr<Stub> stub_;
+  std::unique_ptr<Endpoints> endpoints_;
 };
 
 }  // namespace entrain::cli

@@ -96,7 +96,7 @@ void Session::Remark(const std::string& text) const {
 
 CLI::App* AddCommand(CLI::App* app, Session* session, const std::string& name, const Help& help) {
   CLI::App* command = app->add_subcommand(name, help.summary);
-  command->add_option("--coordinator", session->coordinator, "Coordinator's HOST:PORT (or set ENTRAIN_COORDINATOR)")
+  command->add_option("--coordinator", session->coordinator, "Coordinator's HOST:PORT, several separated by commas (or set ENTRAIN_COORDINATOR)")
       ->group("Common options");
   const auto tls_file = [&](const char* flag, const char* variable, std::string* file, const char* text) {
     command->add_option(flag, *file, text)->envname(variable)->group("Common options");

@@ -9,6 +9,7 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "coordinator/rpc/notice_json.h"
+#include "coordinator/server/artifact_root.h"
 
 namespace entrain::server {
 namespace {
@@ -38,22 +39,64 @@ core::CoreConfig CoreConfigOf(const Options& options) {
 }
 
 absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const Options& options, const Clock* clock, IdSource* ids) {
-  std::unique_ptr<Coordinator> coordinator(new Coordinator(options, clock, ids));
-  ENTRAIN_RETURN_IF_ERROR(coordinator->Open());
-  ENTRAIN_RETURN_IF_ERROR(coordinator->Serve());
+  ENTRAIN_ASSIGN_OR_RETURN(std::unique_ptr<Coordinator> coordinator, Prepare(options, clock, ids));
+  ENTRAIN_ASSIGN_OR_RETURN(const bool leads, coordinator->TryToLead());
+  if (!leads) return absl::UnavailableError(StrCat("coordinator ", coordinator->Leader(), " leads"));
+  ENTRAIN_RETURN_IF_ERROR(coordinator->Lead());
   return coordinator;
 }
 
-Coordinator::~Coordinator() { Stop().IgnoreError(); }
+absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Prepare(const Options& options, const Clock* clock, IdSource* ids) {
+  std::unique_ptr<Coordinator> coordinator(new Coordinator(options, clock, ids));
+  ENTRAIN_RETURN_IF_ERROR(coordinator->OpenMetrics());
+  if (options.postgres.url.empty()) return coordinator;
+  ENTRAIN_ASSIGN_OR_RETURN(coordinator->leadership_, store::OpenLeadership(options.postgres, clock));
+  coordinator->leadership_->OnLost([c = coordinator.get()](const absl::Status& why) { c->Fail(why); });
+  ENTRAIN_ASSIGN_OR_RETURN(const std::string root, coordinator->leadership_->ArtifactRoot());
+  if (!root.empty()) ENTRAIN_RETURN_IF_ERROR(CheckArtifactRoot(options.artifacts_dir, root));
+  return coordinator;
+}
 
-absl::Status Coordinator::Open() {
-  ENTRAIN_RETURN_IF_ERROR(MakeFolders(options_.data_dir));
-  ENTRAIN_ASSIGN_OR_RETURN(store_, store::OpenSqliteStore(options_.data_dir + "/coordinator.db"));
-  const std::string artifacts_dir = options_.artifacts_dir.empty() ? options_.data_dir + "/artifacts" : options_.artifacts_dir;
-  ENTRAIN_ASSIGN_OR_RETURN(artifacts_, artifacts::OpenArtifactFolder(artifacts_dir));
-  if (!options_.metrics_listen.empty()) {
-    ENTRAIN_ASSIGN_OR_RETURN(metrics_, metrics::CoordinatorMetrics::Serve(options_.metrics_listen, clock_));
-    metrics_address_ = StrCat(HostOf(options_.metrics_listen), ":", metrics_->port());
+absl::StatusOr<bool> Coordinator::TryToLead() { return leadership_ ? leadership_->TryToLead() : true; }
+
+absl::Status Coordinator::Lead() {
+  ENTRAIN_RETURN_IF_ERROR(OpenArtifacts());
+  ENTRAIN_RETURN_IF_ERROR(OpenStore());
+  return Serve();
+}
+
+Coordinator::~Coordinator() {
+  Stop().IgnoreError();
+  server_.reset();
+  loop_.reset();
+  store_.reset();
+  // Its thread tells us of a lost lease; from here on a standby may lead.
+  leadership_.reset();
+}
+
+absl::Status Coordinator::OpenMetrics() {
+  if (options_.metrics_listen.empty()) return absl::OkStatus();
+  ENTRAIN_ASSIGN_OR_RETURN(metrics_, metrics::CoordinatorMetrics::Serve(options_.metrics_listen, clock_));
+  metrics_address_ = StrCat(HostOf(options_.metrics_listen), ":", metrics_->port());
+  return absl::OkStatus();
+}
+
+absl::Status Coordinator::OpenArtifacts() {
+  const std::string dir = options_.artifacts_dir.empty() ? options_.data_dir + "/artifacts" : options_.artifacts_dir;
+  if (leadership_) {
+    ENTRAIN_ASSIGN_OR_RETURN(const std::string root, ArtifactRootOf(dir, ids_));
+    ENTRAIN_RETURN_IF_ERROR(leadership_->BindArtifactRoot(root));
+  }
+  ENTRAIN_ASSIGN_OR_RETURN(artifacts_, artifacts::OpenArtifactFolder(dir));
+  return absl::OkStatus();
+}
+
+absl::Status Coordinator::OpenStore() {
+  if (leadership_) {
+    ENTRAIN_ASSIGN_OR_RETURN(store_, store::OpenPostgresStore(leadership_.get()));
+  } else {
+    ENTRAIN_RETURN_IF_ERROR(MakeFolders(options_.data_dir));
+    ENTRAIN_ASSIGN_OR_RETURN(store_, store::OpenSqliteStore(options_.data_dir + "/coordinator.db"));
   }
   loop_ = std::make_unique<CoreLoop>(store_.get(), CoreConfigOf(options_), clock_, &published_, metrics_.get(),
                                      options_.snapshot_every_facts);
@@ -133,8 +176,12 @@ void Coordinator::Fail(const absl::Status& status) {
 }
 
 absl::Status Coordinator::failure() const {
-  std::lock_guard<std::mutex> lock(failure_mutex_);
-  return failure_;
+  {
+    std::lock_guard<std::mutex> lock(failure_mutex_);
+    if (!failure_.ok()) return failure_;
+  }
+  // By the clock, while the thread that renews the lease waits for a silent server.
+  return leadership_ ? leadership_->Lost() : absl::OkStatus();
 }
 
 absl::Status Coordinator::Stop() {
@@ -173,7 +220,8 @@ void Coordinator::RefreshMetrics() {
   }
   for (const auto& [name, count] : workers) metrics_->SetWorkersInState(name, count);
   metrics_->SetSlots(slots, used);
-  const absl::StatusOr<std::uint64_t> free = FreeBytes(options_.data_dir);
+  // With PostgreSQL the artifacts are all that lies on a disk of ours.
+  const absl::StatusOr<std::uint64_t> free = FreeBytes(leadership_ ? options_.artifacts_dir : options_.data_dir);
   if (free.ok()) metrics_->SetDiskFree(static_cast<std::int64_t>(*free));
 }
 

@@ -16,6 +16,7 @@
 #include "coordinator/server/core_loop.h"
 #include "coordinator/server/event_queue.h"
 #include "coordinator/server/notice_sender.h"
+#include "coordinator/store/postgres_store.h"
 #include "coordinator/store/store.h"
 #include "metrics/coordinator_metrics.h"
 
@@ -29,6 +30,8 @@ inline constexpr std::size_t kMaxWaitingEvents = 10'000;
 
 struct Options {
   std::string data_dir = "entrain-data";  // holds coordinator.db and coordinator.samples.db
+  // With an address the store is PostgreSQL and data_dir is not used; artifacts_dir is then the folder that all its coordinators share.
+  store::PostgresOptions postgres;
   std::string artifacts_dir;              // empty: <data_dir>/artifacts
   std::string listen = "127.0.0.1:7070";
   transport::TlsFiles tls;     // empty: plain text, for loopback only
@@ -47,8 +50,15 @@ struct Options {
 
 class Coordinator {
  public:
-  // Recovers and serves. DATA_LOSS, UNAVAILABLE, ... name the file or the address.
+  // Recovers and serves. DATA_LOSS, UNAVAILABLE, ... name the file or the address; UNAVAILABLE also while another coordinator leads.
   static absl::StatusOr<std::unique_ptr<Coordinator>> Start(const Options& options, const Clock* clock, IdSource* ids);
+  // In three steps, for one that may have to wait its turn. Prepare serves /metrics and /healthz and asks for nothing yet.
+  static absl::StatusOr<std::unique_ptr<Coordinator>> Prepare(const Options& options, const Clock* clock, IdSource* ids);
+  // True: Lead may be called. Always so with SQLite; with PostgreSQL once this coordinator holds the lease.
+  absl::StatusOr<bool> TryToLead();
+  // Who leads meanwhile; empty when that is not known.
+  std::string Leader() const { return leadership_ ? leadership_->Holder() : ""; }
+  absl::Status Lead();
   // Stops if Stop was not called.
   ~Coordinator();
 
@@ -66,7 +76,9 @@ class Coordinator {
 
  private:
   Coordinator(const Options& options, const Clock* clock, IdSource* ids) : options_(options), clock_(clock), ids_(ids) {}
-  absl::Status Open();
+  absl::Status OpenMetrics();
+  absl::Status OpenArtifacts();
+  absl::Status OpenStore();
   absl::Status Serve();
   absl::Status OpenWebhook();
   void Send(const domain::Effect& effect);
@@ -76,6 +88,7 @@ class Coordinator {
   const Options options_;
   const Clock* const clock_;
   IdSource* const ids_;
+  std::unique_ptr<store::Leadership> leadership_;  // null with SQLite
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<artifacts::ArtifactStore> artifacts_;
   std::unique_ptr<metrics::CoordinatorMetrics> metrics_;

@@ -5,6 +5,8 @@
 #include <ctime>
 #include <iostream>
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 
 #include "base/build_id.h"
@@ -23,7 +25,11 @@ namespace {
 using entrain::server::Coordinator;
 
 constexpr int kExitUsage = 64;
-constexpr int kMetricsIntervalSeconds = 1;
+constexpr std::int64_t kMetricsIntervalMs = 1'000;
+// How soon a coordinator that must end does.
+constexpr long kLookIntervalNs = 100'000'000;
+// How often a standby asks for the lease.
+constexpr long kStandbyIntervalNs = 250'000'000;
 
 struct Flags {
   entrain::server::Options options;
@@ -40,6 +46,8 @@ const char* const kExamples = R"(Examples:
       serves other machines: workers and people need certificates of the same authority
   entrain-coordinator --data-dir D --listen 127.0.0.1:0 --address-file D/address
       takes a free port and writes it to D/address once it serves
+  entrain-coordinator --store postgresql://entrain@db/entrain --store-password-file F --artifacts /srv/artifacts --listen ...
+      one of several on one database: one leads, the others wait until its lease ends; all need the same artifact folder
   entrain-coordinator replay --data-dir D
       decides D's stored events again with this build and says whether the same facts come out; only reads
 )";
@@ -48,6 +56,13 @@ void Declare(CLI::App* app, Flags* flags) {
   entrain::server::Options& options = flags->options;
   app->set_version_flag("--version", entrain::VersionLine("entrain-coordinator"));
   app->add_option("--data-dir", options.data_dir, "Folder of the databases")->capture_default_str();
+  app->add_option("--store", options.postgres.url,
+                  "postgresql://[USER@]HOST[:PORT]/DATABASE: PostgreSQL instead of --data-dir; never with a password in it")
+      ->envname("ENTRAIN_STORE");
+  app->add_option("--store-password-file", options.postgres.password_file,
+                  "File whose first line is the store's password (or PGPASSFILE, or a service file)");
+  app->add_option("--leader-lease-ms", options.postgres.lease_ms, "With --store: a leader that could not renew its lease for so long leads no more")
+      ->capture_default_str()->check(CLI::Range(500, 600'000));
   app->add_option("--listen", options.listen, "Address for people and workers; port 0 takes a free one")->capture_default_str();
   app->add_option("--tls-ca", options.tls.ca, "Certificates that workers' and people's are checked against (PEM); turns TLS on");
   app->add_option("--tls-cert", options.tls.certificate, "This coordinator's certificate (PEM)");
@@ -88,6 +103,9 @@ std::string WhatIsWrong(const Flags& flags) {
     return entrain::StrCat("--listen ", listen, " can be reached from other machines and needs --tls-ca, --tls-cert and --tls-key; "
                            "without TLS use 127.0.0.1, [::1] or localhost");
   }
+  if (!flags.options.postgres.url.empty() && flags.options.artifacts_dir.empty()) {
+    return "--store needs --artifacts: the folder that all coordinators of this store share";
+  }
   if (!flags.options.webhook.empty()) {
     if (const auto url = entrain::transport::ParseHttpUrl(flags.options.webhook); !url.ok()) return entrain::StrCat("--webhook ", std::string(url.status().message()));
   }
@@ -98,40 +116,78 @@ std::string WhatIsWrong(const Flags& flags) {
   return "";
 }
 
+// Which process leads, for people who read another's log.
+std::string HolderName(const std::string& listen) {
+  char host[256] = "";
+  gethostname(host, sizeof(host) - 1);
+  return entrain::StrCat(host, " (", listen, ", process ", getpid(), ")");
+}
+
+absl::Status AnnounceMetrics(const Flags& flags, const Coordinator& coordinator) {
+  if (flags.metrics_address_file.empty()) return absl::OkStatus();
+  return entrain::WriteFileAtomically(flags.metrics_address_file, coordinator.metrics_address() + "\n");
+}
+
 absl::Status Announce(const Flags& flags, const Coordinator& coordinator) {
-  if (!flags.metrics_address_file.empty()) {
-    ENTRAIN_RETURN_IF_ERROR(entrain::WriteFileAtomically(flags.metrics_address_file, coordinator.metrics_address() + "\n"));
-  }
   if (!flags.address_file.empty()) {
     ENTRAIN_RETURN_IF_ERROR(entrain::WriteFileAtomically(flags.address_file, coordinator.address() + "\n"));
   }
+  const bool postgres = !flags.options.postgres.url.empty();
   entrain::Log(entrain::LogLevel::kInfo, "serving", {{"address", coordinator.address()},
                                                      {"metrics", coordinator.metrics_address()},
-                                                     {"data_dir", flags.options.data_dir},
+                                                     {"store", postgres ? "postgresql" : flags.options.data_dir},
                                                      {"build", std::string(entrain::BuildId())}});
   return absl::OkStatus();
 }
 
+// The two stores' histories are read alike.
+absl::StatusOr<entrain::store::History> ReadHistory(const Flags& flags) {
+  static entrain::SystemClock clock;
+  if (!flags.options.postgres.url.empty()) return entrain::store::ReadPostgresHistory(flags.options.postgres, &clock);
+  return entrain::store::ReadHistory(flags.options.data_dir + "/coordinator.db");
+}
+
 absl::Status Replay(const Flags& flags) {
   const entrain::core::CoreConfig config = entrain::server::CoreConfigOf(flags.options);
-  ENTRAIN_ASSIGN_OR_RETURN(const entrain::store::History history,
-                           entrain::store::ReadHistory(flags.options.data_dir + "/coordinator.db"));
+  ENTRAIN_ASSIGN_OR_RETURN(const entrain::store::History history, ReadHistory(flags));
   const entrain::server::Redecision result = entrain::server::Redecide(history, config);
   std::cout << entrain::server::TextOf(result) << std::flush;
   if (result.difference.empty()) return absl::OkStatus();
   return absl::FailedPreconditionError("this build decides otherwise than the one that stored the events");
 }
 
-// Until a signal asks for the end or the coordinator cannot go on.
-absl::Status AwaitEnd(const sigset_t& signals, Coordinator* coordinator) {
-  const timespec interval{kMetricsIntervalSeconds, 0};
-  for (;;) {
-    coordinator->RefreshMetrics();
-    const int signal = sigtimedwait(&signals, nullptr, &interval);
-    if (signal == SIGTERM || signal == SIGINT) {
-      entrain::Log(entrain::LogLevel::kInfo, "stopping", {{"signal", signal == SIGTERM ? "SIGTERM" : "SIGINT"}});
-      return coordinator->Stop();
+// True when a signal asked for the end within the interval.
+bool AskedToEnd(const sigset_t& signals, long interval_ns) {
+  const timespec interval{0, interval_ns};
+  const int signal = sigtimedwait(&signals, nullptr, &interval);
+  if (signal != SIGTERM && signal != SIGINT) return false;
+  entrain::Log(entrain::LogLevel::kInfo, "stopping", {{"signal", signal == SIGTERM ? "SIGTERM" : "SIGINT"}});
+  return true;
+}
+
+// True once this coordinator leads, false when it is asked to end before.
+absl::StatusOr<bool> AwaitLead(const sigset_t& signals, Coordinator* coordinator) {
+  std::string leader;
+  for (bool first = true;; first = false) {
+    ENTRAIN_ASSIGN_OR_RETURN(const bool leads, coordinator->TryToLead());
+    if (leads) return true;
+    if (first || coordinator->Leader() != leader) {
+      leader = coordinator->Leader();
+      entrain::Log(entrain::LogLevel::kInfo, "standing by", {{"leader", leader}});
     }
+    if (AskedToEnd(signals, kStandbyIntervalNs)) return false;
+  }
+}
+
+// Until a signal asks for the end or the coordinator cannot go on.
+absl::Status AwaitEnd(const sigset_t& signals, const entrain::Clock& clock, Coordinator* coordinator) {
+  std::int64_t refreshed_ms = clock.BootMs() - kMetricsIntervalMs;
+  for (;;) {
+    if (clock.BootMs() - refreshed_ms >= kMetricsIntervalMs) {
+      coordinator->RefreshMetrics();
+      refreshed_ms = clock.BootMs();
+    }
+    if (AskedToEnd(signals, kLookIntervalNs)) return coordinator->Stop();
     if (const absl::Status failure = coordinator->failure(); !failure.ok()) return failure;
   }
 }
@@ -139,9 +195,13 @@ absl::Status AwaitEnd(const sigset_t& signals, Coordinator* coordinator) {
 absl::Status Run(const Flags& flags, const sigset_t& signals) {
   static entrain::SystemClock clock;
   static entrain::SystemIdSource ids;
-  ENTRAIN_ASSIGN_OR_RETURN(const std::unique_ptr<Coordinator> coordinator, Coordinator::Start(flags.options, &clock, &ids));
+  ENTRAIN_ASSIGN_OR_RETURN(const std::unique_ptr<Coordinator> coordinator, Coordinator::Prepare(flags.options, &clock, &ids));
+  ENTRAIN_RETURN_IF_ERROR(AnnounceMetrics(flags, *coordinator));
+  ENTRAIN_ASSIGN_OR_RETURN(const bool leads, AwaitLead(signals, coordinator.get()));
+  if (!leads) return absl::OkStatus();
+  ENTRAIN_RETURN_IF_ERROR(coordinator->Lead());
   ENTRAIN_RETURN_IF_ERROR(Announce(flags, *coordinator));
-  const absl::Status ended = AwaitEnd(signals, coordinator.get());
+  const absl::Status ended = AwaitEnd(signals, clock, coordinator.get());
   if (!ended.ok()) {
     // Never on uncommitted state: no handler may answer anything any more.
     std::cerr << "entrain-coordinator: " << ended.message() << std::endl;
@@ -176,6 +236,7 @@ int main(int argc, char** argv) {
     std::cerr << "entrain-coordinator: " << wrong << std::endl;
     return kExitUsage;
   }
+  flags.options.postgres.holder = HolderName(flags.options.listen);
   const absl::Status status = flags.replay ? Replay(flags) : Run(flags, signals);
   if (status.ok()) return 0;
   std::cerr << "entrain-coordinator: " << status.message() << std::endl;

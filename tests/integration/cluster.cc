@@ -3,6 +3,8 @@
 #include <grpc/support/time.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -36,6 +38,19 @@ std::string AwaitFile(const std::string& path) {
   return content;
 }
 
+// Of a port that nothing listens on: a standby's must be known before it takes it.
+std::string FreeAddress() {
+  const int probe = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  EXPECT_EQ(bind(probe, reinterpret_cast<const sockaddr*>(&address), size), 0);
+  EXPECT_EQ(getsockname(probe, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  close(probe);
+  return StrCat("127.0.0.1:", ntohs(address.sin_port));
+}
+
 std::string ProgramOf(pid_t pid) {
   const std::string command = ReadFile(StrCat("/proc/", pid, "/cmdline")).value_or("");
   return std::filesystem::path(command.substr(0, command.find('\0'))).filename().string();
@@ -52,6 +67,7 @@ Cluster::Cluster(const std::string& name, int lease_ms)
 
 Cluster::~Cluster() {
   workers_.clear();
+  members_.clear();
   coordinator_.KillNow();
   for (pid_t pid : GangProcesses()) kill(pid, SIGKILL);
   if (!::testing::Test::HasFailure()) std::filesystem::remove_all(root_);
@@ -69,6 +85,38 @@ void Cluster::StartCoordinator() {
   ASSERT_FALSE(address_.empty()) << LogTail("coordinator.log");
   stub_ = v1::SweepService::NewStub(grpc::CreateChannel(address_, grpc::InsecureChannelCredentials()));
 }
+
+void Cluster::TalkTo(const std::string& addresses) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 200);
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  stub_ = v1::SweepService::NewStub(grpc::CreateCustomChannel("ipv4:" + addresses, grpc::InsecureChannelCredentials(), arguments));
+}
+
+void Cluster::StartPair(const std::string& store_url, int leader_lease_ms) {
+  store_url_ = store_url;
+  leader_lease_ms_ = leader_lease_ms;
+  member_addresses_ = {{"c1", FreeAddress()}, {"c2", FreeAddress()}};
+  address_ = StrCat(member_addresses_["c1"], ",", member_addresses_["c2"]);
+  StartMember("c1");
+  ASSERT_TRUE(Eventually([this] { return Leads("c1"); })) << LogTail("c1.log");
+  StartMember("c2");
+  ASSERT_TRUE(Eventually([this] { return LogTail("c2.log").find("standing by") != std::string::npos; })) << LogTail("c2.log");
+  TalkTo(address_);
+}
+
+void Cluster::StartMember(const std::string& name) {
+  const std::string address_file = StrCat(root_, "/", name, ".address");
+  std::filesystem::remove(address_file);
+  members_[name] = Process::Start(
+      {Program("entrain-coordinator"), "--store", store_url_, "--artifacts", root_ + "/artifacts", "--listen", member_addresses_.at(name),
+       "--address-file", address_file, "--lease-ms", std::to_string(lease_ms_), "--heartbeat-ms", "500", "--leader-lease-ms",
+       std::to_string(leader_lease_ms_)},
+      StrCat(root_, "/", name, ".log"));
+}
+
+bool Cluster::Leads(const std::string& name) const { return std::filesystem::exists(StrCat(root_, "/", name, ".address")); }
 
 void Cluster::StartWorker(const std::string& name, int slots, bool shares_root) {
   const std::string metrics_file = StrCat(root_, "/", name, ".metrics");

@@ -20,6 +20,14 @@ class Cluster {
 
   // The first start takes a free port; later ones take the same again, as a restarted service would.
   void StartCoordinator();
+  // Instead: two coordinators on one PostgreSQL store, of which one leads; workers and the stub know both addresses.
+  void StartPair(const std::string& store_url, int leader_lease_ms);
+  // One of "c1" and "c2"; it stands by while the other leads.
+  void StartMember(const std::string& name);
+  Process& member(const std::string& name) { return members_.at(name); }
+  // True once the member serves (and since its start).
+  bool Leads(const std::string& name) const;
+  const std::string& member_address(const std::string& name) const { return member_addresses_.at(name); }
   // It shares the coordinator's artifact root, or nothing.
   void StartWorker(const std::string& name, int slots, bool shares_root = true);
   Process& coordinator() { return coordinator_; }
@@ -46,11 +54,17 @@ class Cluster {
   std::vector<pid_t> GangProcesses(const std::string& program = "");
   std::string LogTail(const std::string& file) const;
   v1::SweepService::Stub& stub() { return *stub_; }
+  // Speaks to these only, from here on.
+  void TalkTo(const std::string& addresses);
 
  private:
   std::string root_;
   int lease_ms_;
   std::string address_ = "127.0.0.1:0";
+  std::string store_url_;
+  int leader_lease_ms_ = 0;
+  std::map<std::string, std::string> member_addresses_;
+  std::map<std::string, Process> members_;
   std::string dataset_ref_;
   Process coordinator_;
   std::map<std::string, Process> workers_;
