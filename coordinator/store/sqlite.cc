@@ -101,8 +101,10 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path
   sqlite3_busy_timeout(handle, kBusyTimeoutMs);
   if (options.exclusive) ENTRAIN_RETURN_IF_ERROR(database->Execute("PRAGMA locking_mode = EXCLUSIVE"));
   if (!options.read_only) {
+    // As FULL with WAL; before that a new database has a rollback journal, whose removal must be durable too: found again after a power
+    // loss it would undo the file that the WAL belongs to, and with it everything that was acknowledged.
+    ENTRAIN_RETURN_IF_ERROR(database->Execute("PRAGMA synchronous = EXTRA"));
     ENTRAIN_RETURN_IF_ERROR(database->Execute("PRAGMA journal_mode = WAL"));
-    ENTRAIN_RETURN_IF_ERROR(database->Execute("PRAGMA synchronous = FULL"));
   }
   return database;
 }
