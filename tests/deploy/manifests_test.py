@@ -3,7 +3,7 @@
 and every metric one that the programs have.
 
     manifests_test.py BIN_DIR                        tests
-    ENTRAIN_REGENERATE=1 manifests_test.py BIN_DIR   also writes deploy/k8s/base/entrain.yaml
+    ENTRAIN_REGENERATE=1 manifests_test.py BIN_DIR   also writes deploy/k8s/base/entrain.yaml and the high-availability overlay's coordinator
 """
 import functools
 import os
@@ -18,9 +18,12 @@ import strict_schema
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy/k8s/chart"
 BASE = ROOT / "deploy/k8s/base/entrain.yaml"
+STANDBY = ROOT / "deploy/k8s/overlays/high-availability/coordinator.yaml"
 BIN_DIR = pathlib.Path(sys.argv.pop(1)) if len(sys.argv) > 1 else None
 
 GPU = ["worker.slotKind=gpu", "worker.slots=8", "worker.gpus=8"]
+POSTGRES = ["coordinator.postgres.url=postgresql://entrain@postgres.postgres.svc/entrain?sslmode=verify-full&sslrootcert=/etc/entrain/postgres/ca.crt",
+            "coordinator.postgres.secret=entrain-postgres"]
 VALUE_SETS = {
     "defaults": [],
     "secrets that exist": ["tls.certManager.enabled=false", "tls.coordinatorSecret=a", "tls.workerSecret=b"],
@@ -32,14 +35,18 @@ VALUE_SETS = {
     "volumes": ["artifacts.existingClaim=shared", "coordinator.storage.storageClassName=fast", "worker.storage.storageClassName=local"],
     "registry": ["image.registry=registry.example.org/ml", "image.tag=1.2.3", "image.pullSecrets={one,two}"],
     "GPUs": GPU + ["worker.nodeSelector.pool=gpu", "worker.tolerations[0].key=nvidia.com/gpu", "worker.tolerations[0].operator=Exists"],
+    "high availability": POSTGRES,
     "gang": GPU + ["gang.enabled=true", "gang.name=r7", "gang.machines=4", "gang.createQueue=true"],
 }
 REFUSED = ["worker.replicas=-1", "worker.replicas=two", "worker.slotKind=tpu", "worker.slots=0", "worker.drainSeconds=1", "worker.slot=2",
+           "coordinator.postgres.url=postgresql://entrain:secret@db/entrain", "coordinator.postgres.url=http://db/entrain",
+           "coordinator.postgres.port=0",
            "image.pullPolicy=Sometimes", "image.tag=a b", "artifacts.accessMode=ReadWriteOncePod", "artifacts.size=lots",
            "coordinator.leaseSeconds=0", "coordinator.replicas=2", "monitoring.workerSampleLimit=0", "tls.enabled=false",
            "tls.certManager.duration=soon", "networkPolicy.clients[0].anyone=true", "gang.machines=0", "gang.name=UPPER",
            # Each field is right, together they are not.
-           "worker.slotKind=gpu", "worker.gpus=1", "tls.certManager.enabled=false", "coordinator.heartbeatSeconds=10", "gang.enabled=true"]
+           "worker.slotKind=gpu", "worker.gpus=1", "tls.certManager.enabled=false", "coordinator.heartbeatSeconds=10",
+           "coordinator.postgres.url=postgresql://entrain@db/entrain", "gang.enabled=true"]
 
 
 def tool(name, *arguments):
@@ -76,7 +83,7 @@ def of_kind(objects, *kinds):
 
 def pod_templates(objects):
     """(owner, labels, pod spec)."""
-    for owner in of_kind(objects, "StatefulSet"):
+    for owner in of_kind(objects, "StatefulSet", "Deployment"):
         yield owner, owner["spec"]["template"]["metadata"]["labels"], owner["spec"]["template"]["spec"]
     for owner in of_kind(objects, "JobSet"):
         for job in owner["spec"]["replicatedJobs"]:
@@ -123,6 +130,17 @@ class Validity(unittest.TestCase):
         self.assertTrue(BASE.read_text() == done.stdout, "deploy/k8s/base/entrain.yaml is not what the chart renders; "
                         f"ENTRAIN_REGENERATE=1 {' '.join(sys.argv)} writes it")
 
+    def test_high_availability_overlay_is_the_rendered_chart(self):
+        rendered = everything()["high availability"]
+        if os.environ.get("ENTRAIN_REGENERATE"):
+            text = next(part for part in render(POSTGRES).stdout.split("\n---\n") if "kind: Deployment" in part)
+            STANDBY.write_text("\n".join(line for line in text.split("\n") if not line.startswith("# Source:")) + "\n")
+            everything.cache_clear()
+            rendered = everything()["high availability"]
+        key = lambda document: (document["kind"], document["metadata"]["name"])
+        overlay = [document for document in everything()["overlay high-availability"] if document["kind"] != "Namespace"]
+        self.assertEqual(sorted(overlay, key=key), sorted(rendered, key=key))
+
     def test_wrong_values_are_refused(self):
         for setting in REFUSED:
             done = render([setting])
@@ -133,6 +151,8 @@ class Validity(unittest.TestCase):
         self.assertIn("worker.slots (2) must equal worker.gpus (0)", render(["worker.slotKind=gpu"]).stderr)
         self.assertRegex(render(["tls.certManager.enabled=false"]).stderr, r"tls\.(coordinator|worker)Secret is needed")
         self.assertIn("replicas", render(["coordinator.replicas=2"]).stderr)
+        self.assertIn("both coordinators share", render(POSTGRES + ["artifacts.accessMode=ReadWriteOnce"]).stderr)
+        self.assertIn("both coordinators share", render(POSTGRES + ["artifacts.shared=false"]).stderr)
 
 
 class Pods(unittest.TestCase):
@@ -154,6 +174,25 @@ class Pods(unittest.TestCase):
                     self.assertIn("memory", container["resources"]["limits"], where)
                     self.assertIn("livenessProbe", container, where)
                     self.assertIn("readinessProbe", container, where)
+
+    def test_two_coordinators_need_one_database_and_one_root(self):
+        for name in ("high availability", "overlay high-availability"):
+            objects = everything()[name]
+            owner, = of_kind(objects, "Deployment")
+            self.assertEqual((owner["spec"]["replicas"], owner["spec"]["strategy"]), (2, {"type": "Recreate"}))
+            container = owner["spec"]["template"]["spec"]["containers"][0]
+            # A standby listens on no gRPC port: ready is who leads. It lives all the same.
+            self.assertEqual(container["readinessProbe"]["tcpSocket"], {"port": "grpc"})
+            self.assertEqual(container["livenessProbe"]["httpGet"]["port"], "metrics")
+            self.assertFalse([argument for argument in container["args"] if argument.startswith("--data-dir")])
+            self.assertNotRegex(" ".join(container["args"]), r"://[^@/]*:[^@/]*@", "a password among the arguments")
+            self.assertIn("--store-password-file=/etc/entrain/postgres/password", container["args"])
+            claim, = [item for item in of_kind(objects, "PersistentVolumeClaim") if item["metadata"]["name"] == "entrain-artifacts"]
+            self.assertEqual(claim["spec"]["accessModes"], ["ReadWriteMany"])
+            # One ready pod of two would forbid every eviction of the leader.
+            self.assertEqual(len(of_kind(objects, "PodDisruptionBudget")), 1)
+            policy, = [item for item in of_kind(objects, "NetworkPolicy") if item["metadata"]["name"] == "entrain-coordinator"]
+            self.assertEqual([port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]], [5432, 53, 53])
 
     def test_no_rights_and_no_secrets(self):
         for name, objects in renderings():
