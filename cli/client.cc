@@ -1,6 +1,7 @@
 #include "cli/client.h"
 
 #include <grpc/support/time.h>
+#include <grpcpp/create_channel.h>
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
@@ -20,7 +21,31 @@ constexpr int kConnectLimitMs = 2'000;
 // A sweep's answer carries every run; far above any real one.
 constexpr int kMaxMessageBytes = 256 << 20;
 
-std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address, const transport::TlsFiles& tls) {
+// Puts the token on every call of a channel, those for datasets included.
+class TokenBearer : public grpc::experimental::Interceptor {
+ public:
+  explicit TokenBearer(const std::string* header) : header_(header) {}
+  void Intercept(grpc::experimental::InterceptorBatchMethods* call) override {
+    if (call->QueryInterceptionHookPoint(grpc::experimental::InterceptionHookPoints::PRE_SEND_INITIAL_METADATA)) {
+      call->GetSendInitialMetadata()->emplace("authorization", *header_);
+    }
+    call->Proceed();
+  }
+
+ private:
+  const std::string* const header_;
+};
+
+class TokenBearers : public grpc::experimental::ClientInterceptorFactoryInterface {
+ public:
+  explicit TokenBearers(const std::string& token) : header_(StrCat("Bearer ", token)) {}
+  grpc::experimental::Interceptor* CreateClientInterceptor(grpc::experimental::ClientRpcInfo* /*call*/) override { return new TokenBearer(&header_); }
+
+ private:
+  const std::string header_;
+};
+
+std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address, const transport::TlsFiles& tls, const std::string& token) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
@@ -32,7 +57,10 @@ std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address, const tra
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
   // A proxy meant for the web would swallow the coordinator of a lab.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  return grpc::CreateCustomChannel(address, transport::MakeChannelCredentials(tls).value(), arguments);
+  std::vector<std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>> bearers;
+  if (!token.empty()) bearers.push_back(std::make_unique<TokenBearers>(token));
+  return grpc::experimental::CreateCustomChannelWithInterceptors(address, transport::MakeChannelCredentials(tls).value(), arguments,
+                                                                 std::move(bearers));
 }
 
 absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
@@ -71,21 +99,21 @@ bool StreamStop::stopped() const {
 
 // One coordinator.
 struct Endpoint {
-  Endpoint(const std::string& where, const transport::TlsFiles& tls)
-      : address(where), channel(OpenChannel(where, tls)), service(v1::SweepService::NewStub(channel)) {}
+  Endpoint(const std::string& where, const transport::TlsFiles& tls, const std::string& token)
+      : address(where), channel(OpenChannel(where, tls, token)), service(v1::SweepService::NewStub(channel)) {}
   std::string address;
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<v1::SweepService::Stub> service;
 };
 
 struct Client::Endpoints {
-  Endpoints(const std::string& addresses, const transport::TlsFiles& tls) {
+  Endpoints(const std::string& addresses, const transport::TlsFiles& tls, const std::string& token) {
     for (std::size_t begin = 0; begin <= addresses.size();) {
       const std::size_t end = std::min(addresses.find(',', begin), addresses.size());
-      if (end > begin) all.emplace_back(addresses.substr(begin, end - begin), tls);
+      if (end > begin) all.emplace_back(addresses.substr(begin, end - begin), tls, token);
       begin = end + 1;
     }
-    if (all.empty()) all.emplace_back(addresses, tls);
+    if (all.empty()) all.emplace_back(addresses, tls, token);
   }
 
   // `ask` on one after the other until one can be reached, or has begun to answer.
@@ -161,8 +189,8 @@ absl::Status ReadStream(Shared* shared, Endpoints* endpoints, Open open, const s
 
 }  // namespace
 
-Client::Client(std::string address, const transport::TlsFiles& tls)
-    : address_(std::move(address)), endpoints_(std::make_unique<Endpoints>(address_, tls)) {}
+Client::Client(std::string address, const transport::TlsFiles& tls, const std::string& token)
+    : address_(std::move(address)), endpoints_(std::make_unique<Endpoints>(address_, tls, token)) {}
 Client::~Client() = default;
 
 std::shared_ptr<grpc::Channel> Client::channel() const {

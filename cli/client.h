@@ -38,7 +38,8 @@ class Client {
  public:
   // HOST:PORT, or several separated by commas: one of them leads and the others do not answer, so that each call goes to the one that
   // did last and, where that cannot be reached, to the others in turn. The files were checked (transport::CheckTlsFiles); empty: plain text.
-  explicit Client(std::string address, const transport::TlsFiles& tls = {});
+  // The token goes with every call; empty: none.
+  explicit Client(std::string address, const transport::TlsFiles& tls = {}, const std::string& token = "");
   ~Client();
   const std::string& address() const { return address_; }
   // For services beside the sweeps': to the coordinator that answers.

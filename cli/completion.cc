@@ -23,7 +23,7 @@ CommandShape::Option OptionShape(const CLI::Option& option) {
   shape.takes_value = option.get_items_expected_max() > 0;
   const std::string& last = shape.names.back();
   if (last == "--output") shape.values = kOutputs;
-  shape.takes_file = last == "--data" || last == "--dir" || last == "--artifacts" || last.rfind("--tls-", 0) == 0;
+  shape.takes_file = last == "--data" || last == "--dir" || last == "--artifacts" || last.rfind("--tls-", 0) == 0 || last == "--token-file" || last == "--tokens";
   return shape;
 }
 

@@ -64,6 +64,7 @@ std::unique_ptr<CLI::App> MakeProgram(Session* session) {
   command::AddCost(app.get(), session);
   command::AddWorkers(app.get(), session);
   command::AddData(app.get(), session);
+  command::AddToken(app.get(), session);
   command::AddPolicy(app.get(), session);
   command::AddCompletion(app.get(), session);
   return app;
@@ -81,6 +82,7 @@ int RunProgram(int argc, const char* const* argv) {
   if (!session.tls.empty()) {
     if (const absl::Status usable = transport::CheckTlsFiles(session.tls); !usable.ok()) return session.Fail(usable, kExitUsage);
   }
+  if (const absl::Status usable = session.ReadToken(); !usable.ok()) return session.Fail(usable, kExitUsage);
   return session.command();
 }
 

@@ -3,6 +3,8 @@
 #include <pwd.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <cstdlib>
 
@@ -46,8 +48,30 @@ std::string Session::CoordinatorAddress() const {
 }
 
 Client& Session::client() {
-  if (client_ == nullptr) client_ = std::make_unique<Client>(CoordinatorAddress(), tls);
+  if (client_ == nullptr) client_ = std::make_unique<Client>(CoordinatorAddress(), tls, token_);
   return *client_;
+}
+
+absl::Status Session::ReadToken() {
+  std::string source = token_file;
+  if (const char* variable = std::getenv("ENTRAIN_TOKEN"); variable != nullptr) {
+    token_ = variable;
+    ::unsetenv("ENTRAIN_TOKEN");
+    source = source.empty() ? "ENTRAIN_TOKEN" : source;
+  }
+  if (!token_file.empty()) {
+    const absl::StatusOr<std::string> text = ReadFile(token_file);
+    if (!text.ok()) return absl::InvalidArgumentError(StrCat("--token-file: ", std::string(text.status().message())));
+    token_ = *text;
+  }
+  while (!token_.empty() && std::isspace(static_cast<unsigned char>(token_.back()))) token_.pop_back();
+  if (token_.empty()) return token_file.empty() ? absl::OkStatus() : absl::InvalidArgumentError(StrCat(token_file, " holds no token"));
+  const bool printable = std::all_of(token_.begin(), token_.end(), [](unsigned char c) { return c > 0x20 && c < 0x7f; });
+  if (!printable || token_.size() > 1024) return absl::InvalidArgumentError(StrCat(source, " holds more than one token, or none"));
+  if (tls.empty() && !transport::IsLoopback(CoordinatorAddress())) {
+    return absl::InvalidArgumentError(StrCat("the token would cross the network to ", CoordinatorAddress(), " in plain text: use --tls-ca, --tls-cert and --tls-key"));
+  }
+  return absl::OkStatus();
 }
 
 std::string Session::Owner() {
@@ -104,6 +128,8 @@ CLI::App* AddCommand(CLI::App* app, Session* session, const std::string& name, c
   tls_file("--tls-ca", "ENTRAIN_TLS_CA", &session->tls.ca, "Certificates that the coordinator's is checked against (PEM); turns TLS on");
   tls_file("--tls-cert", "ENTRAIN_TLS_CERT", &session->tls.certificate, "Your certificate (PEM)");
   tls_file("--tls-key", "ENTRAIN_TLS_KEY", &session->tls.key, "Its private key (PEM)");
+  command->add_option("--token-file", session->token_file, "File with your token (or set ENTRAIN_TOKEN to the token itself)")
+      ->envname("ENTRAIN_TOKEN_FILE")->group("Common options");
   // Those write a file or a folder as well.
   if (name != "report" && name != "fetch" && name != "export" && name != "test") {
     command->add_option("-o,--output", session->output, "How results are written: table or json")

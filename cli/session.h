@@ -26,6 +26,7 @@ class Session {
   std::string coordinator;        // empty: CoordinatorAddress() decides
   std::string output = "table";   // or "json"
   transport::TlsFiles tls;
+  std::string token_file;         // of the token that is shown to the coordinator; empty: ENTRAIN_TOKEN
   // Set by the parsed command; main runs it.
   std::function<int()> command;
 
@@ -33,7 +34,12 @@ class Session {
   // --coordinator, else ENTRAIN_COORDINATOR, else the `entrain local` that runs in this folder, else 127.0.0.1:7070.
   std::string CoordinatorAddress() const;
   Client& client();
-  // Who asks: the login name.
+  // Takes the token from its file or the environment, where no program started from here finds it any more. INVALID_ARGUMENT when it cannot be
+  // used; never shows it.
+  absl::Status ReadToken();
+  // Who asks, as requests name it: nobody where a token says it.
+  std::string Asker() const { return token_.empty() ? Owner() : ""; }
+  // The login name.
   static std::string Owner();
 
   // The command's one result: `table` on standard output, or `json` with --output json.
@@ -48,6 +54,7 @@ class Session {
 
  private:
   std::unique_ptr<Client> client_;
+  std::string token_;
 };
 
 // What a command's help says: a short line for the list of commands, more for its own page, and examples, a line each.

@@ -200,7 +200,7 @@ Preparation PrepareSubmission(const Session& session, const std::string& path, c
   }
   v1::SubmitRequest request;
   request.set_yaml(preparation.file.yaml);
-  request.set_owner(Session::Owner());
+  request.set_owner(session.Asker());
   if (!preparation.binding.wire.reference().empty()) *request.add_datasets() = preparation.binding.wire;
   preparation.request = std::move(request);
   return preparation;

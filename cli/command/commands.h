@@ -29,6 +29,7 @@ void AddReport(CLI::App* app, Session* session);
 void AddCost(CLI::App* app, Session* session);
 void AddWorkers(CLI::App* app, Session* session);
 void AddData(CLI::App* app, Session* session);
+void AddToken(CLI::App* app, Session* session);
 void AddLocal(CLI::App* app, Session* session);
 void AddCompletion(CLI::App* app, Session* session);
 

@@ -10,7 +10,7 @@ namespace entrain::cli::command {
 namespace {
 
 int Pause(Session* session, const std::string& id) {
-  const auto runs = session->client().Pause(id, Session::Owner());
+  const auto runs = session->client().Pause(id, session->Asker());
   if (!runs.ok()) return session->Fail(runs.status());
   session->Print(StrCat(*runs, *runs == 1 ? " run" : " runs", " told to pause\n"), {{"runs", *runs}});
   return kExitOk;

@@ -10,7 +10,7 @@ namespace entrain::cli::command {
 namespace {
 
 int Resume(Session* session, const std::string& id) {
-  const auto runs = session->client().Resume(id, Session::Owner());
+  const auto runs = session->client().Resume(id, session->Asker());
   if (!runs.ok()) return session->Fail(runs.status());
   session->Print(StrCat(*runs, *runs == 1 ? " run" : " runs", " queued again\n"), {{"runs", *runs}});
   return kExitOk;

@@ -10,7 +10,7 @@ namespace entrain::cli::command {
 namespace {
 
 int Retry(Session* session, const std::string& id) {
-  const auto response = session->client().Retry(id, Session::Owner());
+  const auto response = session->client().Retry(id, session->Asker());
   if (!response.ok()) return session->Fail(response.status());
   std::string text;
   nlohmann::json ids = nlohmann::json::array();

@@ -10,7 +10,7 @@ namespace entrain::cli::command {
 namespace {
 
 int Stop(Session* session, const std::string& id) {
-  const auto runs = session->client().Stop(id, Session::Owner());
+  const auto runs = session->client().Stop(id, session->Asker());
   if (!runs.ok()) return session->Fail(runs.status());
   session->Print(StrCat(*runs, *runs == 1 ? " run" : " runs", " told to stop\n"), {{"runs", *runs}});
   return kExitOk;

@@ -34,7 +34,7 @@ int Act(Session* session, const std::string& worker, const std::string& action, 
   v1::ActOnWorkerRequest request;
   request.set_worker_id(worker);
   request.set_action(action);
-  request.set_by(Session::Owner());
+  request.set_by(session->Asker());
   request.set_reason(reason);
   const auto response = session->client().ActOnWorker(request);
   if (!response.ok()) return session->Fail(response.status());

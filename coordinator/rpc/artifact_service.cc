@@ -38,20 +38,23 @@ absl::StatusOr<int> OpenRegular(const std::string& path) {
 }  // namespace
 
 template <typename Message>
-absl::StatusOr<artifacts::FolderPlace> ArtifactService::PlaceOf(const Message& message) const {
+absl::StatusOr<artifacts::FolderPlace> ArtifactService::PlaceOf(const Message& message, const Caller& caller) const {
   if (!message.has_checkpoint()) {
     absl::StatusOr<artifacts::FolderPlace> place = artifacts::DatasetPlace(store_->root() + "/datasets", message.hash());
     return place.ok() ? place : absl::InvalidArgumentError(StrCat("hash: ", std::string(place.status().message())));
   }
   const v1::CheckpointName& name = message.checkpoint();
   const domain::AttemptKey key{RunId(name.run_id()), name.attempt()};
+  // Checkpoints are of workers; a person without a worker's certificate brings datasets only.
+  if (caller.kind == Caller::Kind::kPerson) return absl::PermissionDeniedError(StrCat("checkpoint: only a worker brings one; ", caller.name, " is none"));
+  if (published_ != nullptr) ENTRAIN_RETURN_IF_ERROR(MayTouchAttempt(caller, *published_->Get(), key));
   ENTRAIN_RETURN_IF_ERROR(may_publish_(key));
   return artifacts::CheckpointPlace(store_->root(), key, name.step());
 }
 
-grpc::Status ArtifactService::FindFolder(grpc::ServerContext* /*call*/, const v1::FindFolderRequest* request,
+grpc::Status ArtifactService::FindFolder(grpc::ServerContext* call, const v1::FindFolderRequest* request,
                                          v1::FindFolderResponse* response) {
-  const absl::StatusOr<artifacts::FolderPlace> place = PlaceOf(*request);
+  const absl::StatusOr<artifacts::FolderPlace> place = PlaceOf(*request, CallerOf(call));
   if (!place.ok()) return ToGrpc(place.status());
   response->set_complete(IsComplete(*place));
   if (response->complete()) return grpc::Status::OK;
@@ -63,16 +66,32 @@ grpc::Status ArtifactService::FindFolder(grpc::ServerContext* /*call*/, const v1
   return grpc::Status::OK;
 }
 
-grpc::Status ArtifactService::PushFolder(grpc::ServerContext* /*call*/, grpc::ServerReader<v1::PushFolderRequest>* reader,
+grpc::Status ArtifactService::PushFolder(grpc::ServerContext* call, grpc::ServerReader<v1::PushFolderRequest>* reader,
                                          v1::PushFolderResponse* response) {
-  return ToGrpc(Receive(reader, response));
+  return ToGrpc(Receive(call, reader, response));
 }
 
-absl::Status ArtifactService::Receive(grpc::ServerReader<v1::PushFolderRequest>* reader, v1::PushFolderResponse* response) const {
+absl::StatusOr<std::string> ArtifactService::Readable(grpc::ServerContext* call, const std::string& path) const {
+  if (published_ != nullptr) ENTRAIN_RETURN_IF_ERROR(MayRead(CallerOf(call), *published_->Get(), path));
+  return store_->Resolve(path);
+}
+
+absl::Status ArtifactService::Receive(grpc::ServerContext* call, grpc::ServerReader<v1::PushFolderRequest>* reader,
+                                      v1::PushFolderResponse* response) const {
+  std::unique_ptr<StreamPlaces::Place> place_held;
+  if (access_ != nullptr) {
+    ENTRAIN_ASSIGN_OR_RETURN(place_held, access_->Enter(call));
+  }
   v1::PushFolderRequest message;
-  if (!reader->Read(&message) || !message.has_begin()) return absl::InvalidArgumentError("begin must come first");
+  // Whoever pushes has something to send: one that keeps its stream open and sends nothing is ended.
+  const auto read = [&] {
+    if (place_held == nullptr) return reader->Read(&message);
+    const auto waiting = place_held->Wait();
+    return reader->Read(&message);
+  };
+  if (!read() || !message.has_begin()) return absl::InvalidArgumentError("begin must come first");
   const v1::PushBegin begin = message.begin();
-  ENTRAIN_ASSIGN_OR_RETURN(const artifacts::FolderPlace place, PlaceOf(begin));
+  ENTRAIN_ASSIGN_OR_RETURN(const artifacts::FolderPlace place, PlaceOf(begin, CallerOf(call)));
   if (begin.files_size() > kMaxAnnouncedFiles) return absl::InvalidArgumentError(StrCat("files: more than ", kMaxAnnouncedFiles));
   if (IsComplete(place)) {
     response->set_was_there(true);
@@ -85,7 +104,7 @@ absl::Status ArtifactService::Receive(grpc::ServerReader<v1::PushFolderRequest>*
     files.push_back({file.name(), file.bytes(), file.hash()});
   }
   ENTRAIN_ASSIGN_OR_RETURN(const auto incoming, artifacts::IncomingFolder::Open(place, std::move(files)));
-  while (reader->Read(&message)) {
+  while (read()) {
     if (!message.has_chunk()) return absl::InvalidArgumentError("only chunks follow begin");
     const v1::FileChunk& chunk = message.chunk();
     ENTRAIN_RETURN_IF_ERROR(incoming->Append(chunk.file(), chunk.offset(), chunk.data(), chunk.checksum()));
@@ -93,8 +112,8 @@ absl::Status ArtifactService::Receive(grpc::ServerReader<v1::PushFolderRequest>*
   return incoming->Complete();
 }
 
-grpc::Status ArtifactService::ListFiles(grpc::ServerContext* /*call*/, const v1::ListFilesRequest* request, v1::ListFilesResponse* response) {
-  const absl::StatusOr<std::string> dir = store_->Resolve(request->path());
+grpc::Status ArtifactService::ListFiles(grpc::ServerContext* call, const v1::ListFilesRequest* request, v1::ListFilesResponse* response) {
+  const absl::StatusOr<std::string> dir = Readable(call, request->path());
   if (!dir.ok()) return ToGrpc(dir.status());
   const absl::StatusOr<std::vector<artifacts::FolderFile>> files = artifacts::ListPlainFiles(*dir);
   if (!files.ok()) return ToGrpc(files.status());
@@ -106,14 +125,19 @@ grpc::Status ArtifactService::ListFiles(grpc::ServerContext* /*call*/, const v1:
   return grpc::Status::OK;
 }
 
-grpc::Status ArtifactService::ReadFile(grpc::ServerContext* /*call*/, const v1::ReadFileRequest* request,
+grpc::Status ArtifactService::ReadFile(grpc::ServerContext* call, const v1::ReadFileRequest* request,
                                        grpc::ServerWriter<v1::FileChunk>* writer) {
-  return ToGrpc(Send(*request, writer));
+  return ToGrpc(Send(call, *request, writer));
 }
 
-absl::Status ArtifactService::Send(const v1::ReadFileRequest& request, grpc::ServerWriter<v1::FileChunk>* writer) const {
+absl::Status ArtifactService::Send(grpc::ServerContext* call, const v1::ReadFileRequest& request,
+                                   grpc::ServerWriter<v1::FileChunk>* writer) const {
+  std::unique_ptr<StreamPlaces::Place> place;
+  if (access_ != nullptr) {
+    ENTRAIN_ASSIGN_OR_RETURN(place, access_->Enter(call));
+  }
   if (request.offset() < 0) return absl::InvalidArgumentError(StrCat("offset is negative: ", request.offset()));
-  ENTRAIN_ASSIGN_OR_RETURN(const std::string path, store_->Resolve(request.path()));
+  ENTRAIN_ASSIGN_OR_RETURN(const std::string path, Readable(call, request.path()));
   ENTRAIN_ASSIGN_OR_RETURN(const int fd, OpenRegular(path));
   absl::Status status;
   std::string data;
@@ -129,8 +153,13 @@ absl::Status ArtifactService::Send(const v1::ReadFileRequest& request, grpc::Ser
     chunk.set_checksum(Hash64(data));
     chunk.set_data(data);
     offset += count;
+    const auto write = [&] {
+      if (place == nullptr) return writer->Write(chunk);
+      const auto waiting = place->Wait();
+      return writer->Write(chunk);
+    };
     // The reader is gone.
-    if (!writer->Write(chunk)) break;
+    if (!write()) break;
   }
   ::close(fd);
   return status;

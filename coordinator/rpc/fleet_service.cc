@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include "artifacts/artifact_store.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
@@ -35,6 +36,13 @@ absl::StatusOr<domain::WorkerJoined> DecodeHello(const v1::WorkerMessage& messag
   return joined;
 }
 
+// A checkpoint lies under its own attempt's name, so that none is taken for another's.
+absl::Status CheckPlace(const domain::AttemptKey& key, const std::string& path) {
+  ENTRAIN_RETURN_IF_ERROR(artifacts::CheckInnerPath(path));
+  if (path.starts_with(StrCat("checkpoints/", key.run.value(), "/", key.attempt, "/"))) return absl::OkStatus();
+  return absl::InvalidArgumentError(StrCat("checkpoint ", path, " is not under the name of attempt ", key.attempt, " of run ", key.run.value()));
+}
+
 v1::CoordinatorMessage LeaseMessage(std::int64_t lease_ms) {
   v1::CoordinatorMessage message;
   message.mutable_lease()->set_lease_ms(lease_ms);
@@ -52,14 +60,35 @@ v1::CoordinatorMessage WelcomeMessage(const ServiceContext& context) {
 
 }  // namespace
 
-grpc::Status FleetService::Control(grpc::ServerContext* call, ControlStream* stream) {
-  v1::WorkerMessage first;
-  if (!stream->Read(&first)) return grpc::Status::OK;
-  const absl::StatusOr<domain::WorkerJoined> joined = DecodeHello(first);
-  if (!joined.ok()) {
-    Log(LogLevel::kWarning, "refused a worker", {{"peer", call->peer()}, {"reason", std::string(joined.status().message())}});
-    return ToGrpc(joined.status());
+absl::StatusOr<domain::WorkerJoined> FleetService::Register(grpc::ServerContext* call, StreamPlaces::Place* place, ControlStream* stream,
+                                                            v1::WorkerMessage* message) {
+  v1::WorkerMessage& first = *message;
+  {
+    const auto waiting = place->Wait();
+    if (!stream->Read(&first)) return absl::CancelledError("the worker left before its hello");
   }
+  const Caller caller = context_.access->CallerOf(*call);
+  absl::StatusOr<domain::WorkerJoined> joined = DecodeHello(first);
+  absl::Status status = joined.status();
+  if (status.ok()) status = MayRegister(caller, *context_.published->Get(), joined->info);
+  const std::string detail = StrCat(first.hello().slots(), " ", first.hello().slot_kind(), " slots");
+  status = context_.access->Record(caller, "register", StrCat(first.hello().name(), " ", first.hello().worker_id()), status, detail);
+  if (status.ok()) return joined;
+  Log(LogLevel::kWarning, "refused a worker", {{"peer", call->peer()}, {"reason", std::string(status.message())}});
+  return status;
+}
+
+absl::Status FleetService::CheckReport(const WorkerId& worker, const domain::AttemptKey& key) {
+  return IsOfGang(*context_.published->Get(), worker, key);
+}
+
+grpc::Status FleetService::Control(grpc::ServerContext* call, ControlStream* stream) {
+  const auto place = context_.access->Enter(call);
+  if (!place.ok()) return ToGrpc(place.status());
+  v1::WorkerMessage first;
+  const absl::StatusOr<domain::WorkerJoined> joined = Register(call, place->get(), stream, &first);
+  if (absl::IsCancelled(joined.status())) return grpc::Status::OK;
+  if (!joined.ok()) return ToGrpc(joined.status());
   const WorkerId worker = joined->info.id;
   auto connected =
       context_.fleet->Connect(worker, joined->incarnation, [call] { call->TryCancel(); }, first.hello().peer_address());
@@ -98,16 +127,20 @@ absl::Status FleetService::Take(const WorkerId& worker, const v1::WorkerMessage&
       return absl::OkStatus();
     case v1::WorkerMessage::kStarted: {
       ENTRAIN_ASSIGN_OR_RETURN(domain::AttemptKey key, wire::FromWire(message.started().key()));
+      ENTRAIN_RETURN_IF_ERROR(CheckReport(worker, key));
       return context_.post(domain::AttemptStarted{worker, message.started().report(), std::move(key)});
     }
     case v1::WorkerMessage::kEnded: {
       ENTRAIN_ASSIGN_OR_RETURN(domain::AttemptKey key, wire::FromWire(message.ended().key()));
+      ENTRAIN_RETURN_IF_ERROR(CheckReport(worker, key));
       ENTRAIN_ASSIGN_OR_RETURN(domain::AttemptEnd end, wire::FromWire(message.ended()));
       return context_.post(domain::AttemptEnded{worker, message.ended().report(), std::move(key), std::move(end)});
     }
     case v1::WorkerMessage::kCheckpoint: {
       ENTRAIN_ASSIGN_OR_RETURN(domain::AttemptKey key, wire::FromWire(message.checkpoint().key()));
+      ENTRAIN_RETURN_IF_ERROR(CheckReport(worker, key));
       ENTRAIN_ASSIGN_OR_RETURN(domain::Checkpoint checkpoint, wire::FromWire(message.checkpoint().checkpoint()));
+      ENTRAIN_RETURN_IF_ERROR(CheckPlace(key, checkpoint.path));
       return context_.post(
           domain::CheckpointPublished{worker, message.checkpoint().report(), std::move(key), std::move(checkpoint)});
     }
@@ -117,12 +150,15 @@ absl::Status FleetService::Take(const WorkerId& worker, const v1::WorkerMessage&
   return absl::InvalidArgumentError("a message of a kind that this coordinator does not know");
 }
 
-grpc::Status FleetService::Samples(grpc::ServerContext* /*call*/,
+grpc::Status FleetService::Samples(grpc::ServerContext* call,
                                    grpc::ServerReaderWriter<v1::SampleAck, v1::SampleBatch>* stream) {
   // The next batch is read only when this one is stored: a slow disk holds the worker back, not our memory.
   v1::SampleBatch batch;
+  const auto place = context_.access->Enter(call);
+  if (!place.ok()) return ToGrpc(place.status());
+  const Caller caller = context_.access->CallerOf(*call);
   while (stream->Read(&batch)) {
-    const absl::StatusOr<v1::SampleAck> ack = StoreBatch(batch);
+    const absl::StatusOr<v1::SampleAck> ack = StoreBatch(batch, caller);
     if (!ack.ok()) {
       Log(LogLevel::kWarning, "samples not stored", {{"run", batch.key().run_id()}, {"reason", std::string(ack.status().message())}});
       return ToGrpc(ack.status());
@@ -132,7 +168,7 @@ grpc::Status FleetService::Samples(grpc::ServerContext* /*call*/,
   return grpc::Status::OK;
 }
 
-absl::StatusOr<v1::SampleAck> FleetService::StoreBatch(const v1::SampleBatch& message) {
+absl::StatusOr<v1::SampleAck> FleetService::StoreBatch(const v1::SampleBatch& message, const Caller& caller) {
   if (message.samples_size() + message.evaluations_size() > kMaxSamplesPerBatch) {
     if (context_.count_limit) context_.count_limit("max_samples_per_batch");
     return absl::InvalidArgumentError(StrCat("a batch of ", message.samples_size(), " samples and ", message.evaluations_size(),
@@ -140,6 +176,7 @@ absl::StatusOr<v1::SampleAck> FleetService::StoreBatch(const v1::SampleBatch& me
   }
   samples::Batch batch;
   ENTRAIN_ASSIGN_OR_RETURN(batch.key, wire::FromWire(message.key()));
+  ENTRAIN_RETURN_IF_ERROR(MayTouchAttempt(caller, *context_.published->Get(), batch.key));
   for (const v1::Sample& sample : message.samples()) {
     ENTRAIN_ASSIGN_OR_RETURN(domain::EntropySample decoded, wire::FromWire(sample));
     batch.samples.push_back(std::move(decoded));
@@ -156,10 +193,13 @@ absl::StatusOr<v1::SampleAck> FleetService::StoreBatch(const v1::SampleBatch& me
   return ack;
 }
 
-grpc::Status FleetService::Logs(grpc::ServerContext* /*call*/, grpc::ServerReaderWriter<v1::LogAck, v1::LogChunk>* stream) {
+grpc::Status FleetService::Logs(grpc::ServerContext* call, grpc::ServerReaderWriter<v1::LogAck, v1::LogChunk>* stream) {
+  const auto place = context_.access->Enter(call);
+  if (!place.ok()) return ToGrpc(place.status());
+  const Caller caller = context_.access->CallerOf(*call);
   v1::LogChunk chunk;
   while (stream->Read(&chunk)) {
-    const absl::Status status = StoreChunk(chunk);
+    const absl::Status status = StoreChunk(chunk, caller);
     if (!status.ok()) return ToGrpc(status);
     v1::LogAck ack;
     *ack.mutable_key() = chunk.key();
@@ -169,13 +209,14 @@ grpc::Status FleetService::Logs(grpc::ServerContext* /*call*/, grpc::ServerReade
   return grpc::Status::OK;
 }
 
-absl::Status FleetService::StoreChunk(const v1::LogChunk& message) {
+absl::Status FleetService::StoreChunk(const v1::LogChunk& message, const Caller& caller) {
   ENTRAIN_ASSIGN_OR_RETURN(const domain::AttemptKey key, wire::FromWire(message.key()));
   if (message.lines_size() > kMaxLogLinesPerChunk) {
     if (context_.count_limit) context_.count_limit("max_log_lines_per_chunk");
     return absl::InvalidArgumentError(StrCat("a chunk of ", message.lines_size(), " log lines, at most ", kMaxLogLinesPerChunk));
   }
   const samples::PublishedState::View state = context_.published->Get();
+  ENTRAIN_RETURN_IF_ERROR(MayTouchAttempt(caller, *state, key));
   const core::Run* run = state->FindRun(key.run);
   // Lines of attempts that never were are dropped; those of replaced ones still explain something.
   if (run == nullptr || key.attempt > run->attempt) return absl::OkStatus();

@@ -20,11 +20,16 @@ class FleetService : public v1::FleetService::Service {
 
  private:
   using ControlStream = grpc::ServerReaderWriter<v1::CoordinatorMessage, v1::WorkerMessage>;
+  // The hello, once its worker may have it.
+  absl::StatusOr<domain::WorkerJoined> Register(grpc::ServerContext* call, StreamPlaces::Place* place, ControlStream* stream,
+                                                v1::WorkerMessage* message);
+  // What a worker says of an attempt that is not on it ends its stream.
+  absl::Status CheckReport(const WorkerId& worker, const domain::AttemptKey& key);
   // Reads until the stream ends or a message is wrong.
   absl::Status ReadControl(const WorkerId& worker, WorkerConnection* connection, ControlStream* stream);
   absl::Status Take(const WorkerId& worker, const v1::WorkerMessage& message, WorkerConnection* connection);
-  absl::StatusOr<v1::SampleAck> StoreBatch(const v1::SampleBatch& message);
-  absl::Status StoreChunk(const v1::LogChunk& message);
+  absl::StatusOr<v1::SampleAck> StoreBatch(const v1::SampleBatch& message, const Caller& caller);
+  absl::Status StoreChunk(const v1::LogChunk& message, const Caller& caller);
 
   const ServiceContext context_;
   std::mutex log_mutex_;

@@ -17,6 +17,8 @@ namespace {
 constexpr int kKeepaliveIntervalMs = 10'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
 constexpr int kFastestClientPingMs = 1'000;
+// A connection that does not come to its TLS session and settings within it is closed.
+constexpr int kHandshakeTimeoutMs = 20'000;
 
 void SetLimits(grpc::ServerBuilder* builder) {
   builder->SetMaxReceiveMessageSize(kMaxReceivedMessageBytes);
@@ -28,6 +30,9 @@ void SetLimits(grpc::ServerBuilder* builder) {
   builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveIntervalMs);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
+  builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
   builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kFastestClientPingMs);
 }
 
@@ -45,11 +50,13 @@ GrpcServer::GrpcServer(const ServiceContext& context)
     : sweeps_(context),
       fleet_(context),
       artifacts_(context.artifacts,
-                 [published = context.published](const domain::AttemptKey& key) { return MayPublish(*published->Get(), key); }) {}
+                 [published = context.published](const domain::AttemptKey& key) { return MayPublish(*published->Get(), key); }, context.access,
+                 context.published) {}
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const std::string& address, const transport::TlsFiles& tls,
                                                               const ServiceContext& context) {
   ENTRAIN_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials, transport::MakeServerCredentials(tls));
+  context.access->Guard(credentials);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   std::unique_ptr<GrpcServer> server(new GrpcServer(context));

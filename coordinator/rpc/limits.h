@@ -8,6 +8,8 @@ namespace entrain::rpc {
 
 inline constexpr int kMaxReceivedMessageBytes = 16 << 20;
 inline constexpr int kMaxSentMessageBytes = 64 << 20;
+inline constexpr int kMaxStreamsPerConnection = 1024;  // further ones wait in the client
+inline constexpr int kMaxMetadataBytes = 16 << 10;     // of one call: headers and token
 inline constexpr std::size_t kMaxYamlBytes = 4 << 20;
 inline constexpr std::size_t kMaxNameBytes = 256;  // owners, keys, ids
 inline constexpr std::size_t kMaxRunsPerSweep = 100'000;

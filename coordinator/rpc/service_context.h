@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "artifacts/artifact_store.h"
 #include "base/random.h"
+#include "coordinator/rpc/access.h"
 #include "coordinator/rpc/fleet_hub.h"
 #include "coordinator/rpc/reply_board.h"
 #include "coordinator/samples/published_state.h"
@@ -27,6 +28,7 @@ struct ServiceContext {
   store::LogStore* logs = nullptr;
   artifacts::ArtifactStore* artifacts = nullptr;
   IdSource* ids = nullptr;
+  Access* access = nullptr;
   std::int64_t lease_ms = 15'000;
   std::int64_t heartbeat_interval_ms = 3'000;
   // Reaching one of limits.h, by its name; may be empty.

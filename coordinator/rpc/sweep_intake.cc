@@ -52,7 +52,7 @@ absl::StatusOr<std::optional<sweep::BoundDataset>> FindBinding(const sweep::Data
 absl::Status CheckRequest(const v1::SubmitRequest& request) {
   if (request.yaml().empty()) return absl::InvalidArgumentError("yaml is empty");
   if (request.yaml().size() > kMaxYamlBytes) {
-    return absl::InvalidArgumentError(StrCat("yaml has ", request.yaml().size(), " bytes, at most ", kMaxYamlBytes, " are allowed"));
+    return absl::ResourceExhaustedError(StrCat("max_yaml_bytes: yaml has ", request.yaml().size(), " bytes, at most ", kMaxYamlBytes, " are allowed"));
   }
   if (request.idempotency_key().size() > kMaxNameBytes) return absl::InvalidArgumentError("idempotency_key is too long");
   if (request.owner().size() > kMaxNameBytes) return absl::InvalidArgumentError("owner is too long");
@@ -112,7 +112,7 @@ absl::StatusOr<sweep::ParsedSweep> ParseForAdmission(const v1::SubmitRequest& re
     return absl::InvalidArgumentError(StrCat("priority must be from ", -kMaxPriority, " to ", kMaxPriority, ", is ", parsed.spec.priority));
   }
   if (parsed.spec.runs.size() > kMaxRunsPerSweep) {
-    return absl::InvalidArgumentError(StrCat("the sweep has ", parsed.spec.runs.size(), " runs, at most ", kMaxRunsPerSweep));
+    return absl::ResourceExhaustedError(StrCat("max_runs_per_sweep: the sweep has ", parsed.spec.runs.size(), " runs, at most ", kMaxRunsPerSweep));
   }
   return parsed;
 }

@@ -48,6 +48,22 @@ bool Fits(const core::Run& run, domain::RunAction action) {
   return action != domain::RunAction::kPause || !paused || run.paused_at_rung;
 }
 
+// Whose the targets are; a person may act on his own.
+absl::Status MayActOnAll(const Caller& caller, const core::State& state, const Targets& targets) {
+  for (const core::Run* run : targets.runs) {
+    const core::Sweep* sweep = state.FindSweep(run->sweep);
+    if (sweep != nullptr) ENTRAIN_RETURN_IF_ERROR(MayActOn(caller, sweep->spec->owner));
+  }
+  return absl::OkStatus();
+}
+
+// Writes to a peer that takes what it gets.
+template <typename Message>
+bool WriteTo(grpc::ServerWriter<Message>* writer, StreamPlaces::Place* place, const Message& message) {
+  const auto waiting = place->Wait();
+  return writer->Write(message);
+}
+
 bool MayRetry(const core::Run& run) {
   return run.state == domain::RunState::kFailed || run.state == domain::RunState::kCancelled;
 }
@@ -88,7 +104,9 @@ grpc::Status SweepService::Validate(grpc::ServerContext* /*call*/, const v1::Val
   return grpc::Status::OK;
 }
 
-absl::Status SweepService::DoSubmit(const v1::SubmitRequest& request, v1::SubmitResponse* response) {
+absl::Status SweepService::DoSubmit(const v1::SubmitRequest& asked_for, const Caller& caller, v1::SubmitResponse* response) {
+  v1::SubmitRequest request = asked_for;
+  ENTRAIN_ASSIGN_OR_RETURN(*request.mutable_owner(), ActingName(caller, request.owner()));
   ENTRAIN_ASSIGN_OR_RETURN(sweep::ParsedSweep parsed, ParseForAdmission(request, *context_.artifacts));
   const samples::PublishedState::View state = context_.published->Get();
   std::string never;
@@ -107,8 +125,10 @@ absl::Status SweepService::DoSubmit(const v1::SubmitRequest& request, v1::Submit
   return absl::OkStatus();
 }
 
-grpc::Status SweepService::Submit(grpc::ServerContext* /*call*/, const v1::SubmitRequest* request, v1::SubmitResponse* response) {
-  return ToGrpc(DoSubmit(*request, response));
+grpc::Status SweepService::Submit(grpc::ServerContext* call, const v1::SubmitRequest* request, v1::SubmitResponse* response) {
+  const Caller caller = context_.access->CallerOf(*call);
+  const absl::Status status = DoSubmit(*request, caller, response);
+  return ToGrpc(context_.access->Record(caller, "submit", response->sweep_id(), status, StrCat(response->run_count(), " runs")));
 }
 
 grpc::Status SweepService::ListSweeps(grpc::ServerContext* /*call*/, const v1::ListSweepsRequest* /*request*/,
@@ -141,6 +161,7 @@ grpc::Status SweepService::GetRun(grpc::ServerContext* /*call*/, const v1::GetRu
 
 absl::Status SweepService::DoWatch(grpc::ServerContext* call, const std::string& sweep_id,
                                    grpc::ServerWriter<v1::WatchUpdate>* writer) {
+  ENTRAIN_ASSIGN_OR_RETURN(const auto place, context_.access->Enter(call));
   std::string last;
   // "last" is settled once: a sweep that comes later does not move the view.
   SweepId id;
@@ -152,7 +173,7 @@ absl::Status SweepService::DoWatch(grpc::ServerContext* call, const std::string&
     *update.mutable_sweep() = SweepMessage(*state, *sweep, &results_);
     for (const auto& [worker_id, worker] : state->workers) *update.add_workers() = SummaryOf(*worker);
     std::string bytes = update.SerializeAsString();
-    if (bytes != last && !writer->Write(update)) return absl::OkStatus();
+    if (bytes != last && !WriteTo(writer, place.get(), update)) return absl::OkStatus();
     last = std::move(bytes);
     if (sweep->unfinished_runs == 0) return absl::OkStatus();
     context_.published->Pause(kWatchIntervalMs);
@@ -165,15 +186,17 @@ grpc::Status SweepService::Watch(grpc::ServerContext* call, const v1::WatchReque
   return ToGrpc(DoWatch(call, request->sweep_id(), writer));
 }
 
-absl::StatusOr<int> SweepService::Act(const std::string& id, domain::RunAction action, const std::string& by) {
+absl::StatusOr<int> SweepService::Act(const std::string& id, domain::RunAction action, const std::string& by, const Caller& caller) {
   const samples::PublishedState::View state = context_.published->Get();
   ENTRAIN_ASSIGN_OR_RETURN(const Targets targets, FindTargets(*state, id));
   if (by.size() > kMaxNameBytes) return absl::InvalidArgumentError("by is too long");
+  ENTRAIN_ASSIGN_OR_RETURN(const std::string name, ActingName(caller, by));
+  ENTRAIN_RETURN_IF_ERROR(MayActOnAll(caller, *state, targets));
   // All are sent before the first answer is awaited, so that they share the core's transactions.
   std::vector<domain::RequestId> asked;
   for (const core::Run* run : targets.runs) {
     if (targets.is_sweep && !Fits(*run, action)) continue;
-    ENTRAIN_ASSIGN_OR_RETURN(const domain::RequestId request, Send(domain::ActOnRun{0, run->id, action, by}));
+    ENTRAIN_ASSIGN_OR_RETURN(const domain::RequestId request, Send(domain::ActOnRun{0, run->id, action, name}));
     asked.push_back(request);
   }
   int told = 0;
@@ -188,32 +211,37 @@ absl::StatusOr<int> SweepService::Act(const std::string& id, domain::RunAction a
   return told;
 }
 
-grpc::Status SweepService::Stop(grpc::ServerContext* /*call*/, const v1::StopRequest* request, v1::StopResponse* response) {
-  const absl::StatusOr<int> runs = Act(request->id(), domain::RunAction::kStop, request->by());
+template <typename Request, typename Response>
+grpc::Status SweepService::Tell(grpc::ServerContext* call, const Request& request, domain::RunAction action, std::string_view name,
+                                Response* response) {
+  const Caller caller = context_.access->CallerOf(*call);
+  const absl::StatusOr<int> runs = Act(request.id(), action, request.by(), caller);
   if (runs.ok()) response->set_runs(*runs);
-  return ToGrpc(runs.status());
+  return ToGrpc(context_.access->Record(caller, name, request.id(), runs.status(), runs.ok() ? StrCat(*runs, " runs") : ""));
 }
 
-grpc::Status SweepService::Pause(grpc::ServerContext* /*call*/, const v1::PauseRequest* request, v1::PauseResponse* response) {
-  const absl::StatusOr<int> runs = Act(request->id(), domain::RunAction::kPause, request->by());
-  if (runs.ok()) response->set_runs(*runs);
-  return ToGrpc(runs.status());
+grpc::Status SweepService::Stop(grpc::ServerContext* call, const v1::StopRequest* request, v1::StopResponse* response) {
+  return Tell(call, *request, domain::RunAction::kStop, "stop", response);
 }
 
-grpc::Status SweepService::Resume(grpc::ServerContext* /*call*/, const v1::ResumeRequest* request, v1::ResumeResponse* response) {
-  const absl::StatusOr<int> runs = Act(request->id(), domain::RunAction::kResume, request->by());
-  if (runs.ok()) response->set_runs(*runs);
-  return ToGrpc(runs.status());
+grpc::Status SweepService::Pause(grpc::ServerContext* call, const v1::PauseRequest* request, v1::PauseResponse* response) {
+  return Tell(call, *request, domain::RunAction::kPause, "pause", response);
 }
 
-absl::Status SweepService::DoRetry(const v1::RetryRequest& request, v1::RetryResponse* response) {
+grpc::Status SweepService::Resume(grpc::ServerContext* call, const v1::ResumeRequest* request, v1::ResumeResponse* response) {
+  return Tell(call, *request, domain::RunAction::kResume, "resume", response);
+}
+
+absl::Status SweepService::DoRetry(const v1::RetryRequest& request, const Caller& caller, v1::RetryResponse* response) {
   const samples::PublishedState::View state = context_.published->Get();
   ENTRAIN_ASSIGN_OR_RETURN(const Targets targets, FindTargets(*state, request.id()));
   if (request.by().size() > kMaxNameBytes) return absl::InvalidArgumentError("by is too long");
+  ENTRAIN_ASSIGN_OR_RETURN(const std::string name, ActingName(caller, request.by()));
+  ENTRAIN_RETURN_IF_ERROR(MayActOnAll(caller, *state, targets));
   std::vector<domain::RequestId> asked;
   for (const core::Run* run : targets.runs) {
     if (targets.is_sweep && !MayRetry(*run)) continue;
-    ENTRAIN_ASSIGN_OR_RETURN(const domain::RequestId sent, Send(domain::RetryRun{0, run->id, request.by()}));
+    ENTRAIN_ASSIGN_OR_RETURN(const domain::RequestId sent, Send(domain::RetryRun{0, run->id, name}));
     asked.push_back(sent);
   }
   absl::Status failed;
@@ -226,12 +254,15 @@ absl::Status SweepService::DoRetry(const v1::RetryRequest& request, v1::RetryRes
   return absl::OkStatus();
 }
 
-grpc::Status SweepService::Retry(grpc::ServerContext* /*call*/, const v1::RetryRequest* request, v1::RetryResponse* response) {
-  return ToGrpc(DoRetry(*request, response));
+grpc::Status SweepService::Retry(grpc::ServerContext* call, const v1::RetryRequest* request, v1::RetryResponse* response) {
+  const Caller caller = context_.access->CallerOf(*call);
+  const absl::Status status = DoRetry(*request, caller, response);
+  return ToGrpc(context_.access->Record(caller, "retry", request->id(), status, StrCat(response->run_ids_size(), " runs")));
 }
 
 absl::Status SweepService::DoLogs(grpc::ServerContext* call, const v1::LogsRequest& request,
                                   grpc::ServerWriter<v1::LogLine>* writer) {
+  ENTRAIN_ASSIGN_OR_RETURN(const auto place, context_.access->Enter(call));
   RunId id;
   std::int64_t after = 0;
   for (bool over = false; !call->IsCancelled();) {
@@ -243,7 +274,7 @@ absl::Status SweepService::DoLogs(grpc::ServerContext* call, const v1::LogsReque
       v1::LogLine message;
       message.set_attempt(line.attempt);
       message.set_text(line.text);
-      if (!writer->Write(message)) return absl::OkStatus();
+      if (!WriteTo(writer, place.get(), message)) return absl::OkStatus();
       after = line.number;
     }
     if (static_cast<std::int64_t>(lines.size()) == kLogLinesPerPage) continue;
@@ -260,7 +291,7 @@ grpc::Status SweepService::Logs(grpc::ServerContext* call, const v1::LogsRequest
   return ToGrpc(DoLogs(call, *request, writer));
 }
 
-absl::Status SweepService::SendSamples(const core::Run& run, const v1::FetchSamplesRequest& request,
+absl::Status SweepService::SendSamples(StreamPlaces::Place* place, const core::Run& run, const v1::FetchSamplesRequest& request,
                                        grpc::ServerWriter<v1::FetchSamplesResponse>* writer) {
   const std::int64_t every = std::max<std::int64_t>(1, request.every());
   std::int64_t after = request.after_step();
@@ -274,18 +305,20 @@ absl::Status SweepService::SendSamples(const core::Run& run, const v1::FetchSamp
       const bool end = sample.step == 1 || (last_page && i + 1 == page.size());
       if (sample.step % every == 0 || end) *response.add_samples() = wire::ToWire(sample);
     }
-    if (response.samples_size() > 0 && !writer->Write(response)) return absl::CancelledError("the caller left");
+    if (response.samples_size() > 0 && !WriteTo(writer, place, response)) return absl::CancelledError("the caller left");
     if (last_page) return absl::OkStatus();
     after = page.back().sample.step;
   }
 }
 
-absl::Status SweepService::DoFetch(const v1::FetchSamplesRequest& request, grpc::ServerWriter<v1::FetchSamplesResponse>* writer) {
+absl::Status SweepService::DoFetch(grpc::ServerContext* call, const v1::FetchSamplesRequest& request,
+                                   grpc::ServerWriter<v1::FetchSamplesResponse>* writer) {
+  ENTRAIN_ASSIGN_OR_RETURN(const auto place, context_.access->Enter(call));
   if (request.after_step() < 0) return absl::InvalidArgumentError(StrCat("after_step is negative: ", request.after_step()));
   if (request.every() < 0) return absl::InvalidArgumentError(StrCat("every is negative: ", request.every()));
   const samples::PublishedState::View state = context_.published->Get();
   ENTRAIN_ASSIGN_OR_RETURN(const core::Run* run, FindRun(*state, request.run_id()));
-  ENTRAIN_RETURN_IF_ERROR(SendSamples(*run, request, writer));
+  ENTRAIN_RETURN_IF_ERROR(SendSamples(place.get(), *run, request, writer));
   ENTRAIN_ASSIGN_OR_RETURN(const auto evaluations, context_.samples->ReadEvaluations(run->id));
   v1::FetchSamplesResponse response;
   for (const store::StoredEvaluation& stored : evaluations) {
@@ -293,24 +326,26 @@ absl::Status SweepService::DoFetch(const v1::FetchSamplesRequest& request, grpc:
       *response.add_evaluations() = wire::ToWire(stored.evaluation);
     }
   }
-  if (response.evaluations_size() > 0) writer->Write(response);
+  if (response.evaluations_size() > 0) WriteTo(writer, place.get(), response);
   return absl::OkStatus();
 }
 
-grpc::Status SweepService::FetchSamples(grpc::ServerContext* /*call*/, const v1::FetchSamplesRequest* request,
+grpc::Status SweepService::FetchSamples(grpc::ServerContext* call, const v1::FetchSamplesRequest* request,
                                         grpc::ServerWriter<v1::FetchSamplesResponse>* writer) {
-  return ToGrpc(DoFetch(*request, writer));
+  return ToGrpc(DoFetch(call, *request, writer));
 }
 
-grpc::Status SweepService::FetchCheckpoint(grpc::ServerContext* /*call*/, const v1::FetchCheckpointRequest* request,
+grpc::Status SweepService::FetchCheckpoint(grpc::ServerContext* call, const v1::FetchCheckpointRequest* request,
                                            grpc::ServerWriter<v1::CheckpointPiece>* writer) {
+  const auto place = context_.access->Enter(call);
+  if (!place.ok()) return ToGrpc(place.status());
   const samples::PublishedState::View state = context_.published->Get();
   const absl::StatusOr<const core::Run*> run = FindRun(*state, request->run_id());
   if (!run.ok()) return ToGrpc(run.status());
-  return ToGrpc(SendCheckpoint(**run, *request, *context_.artifacts, [&](const v1::CheckpointPiece& piece) { return writer->Write(piece); }));
+  return ToGrpc(SendCheckpoint(**run, *request, *context_.artifacts, [&](const v1::CheckpointPiece& piece) { return WriteTo(writer, place->get(), piece); }));
 }
 
-absl::Status SweepService::DoActOnWorker(const v1::ActOnWorkerRequest& request, v1::ActOnWorkerResponse* response) {
+absl::Status SweepService::DoActOnWorker(const v1::ActOnWorkerRequest& request, const Caller& caller, v1::ActOnWorkerResponse* response) {
   const auto action = domain::ParseWorkerAction(request.action());
   if (!action.has_value()) return absl::InvalidArgumentError(StrCat("action must be quarantine, release or forget, is \"", request.action(), "\""));
   if (request.by().size() > kMaxNameBytes || request.reason().size() > kMaxNameBytes) return absl::InvalidArgumentError("by or reason is too long");
@@ -319,7 +354,7 @@ absl::Status SweepService::DoActOnWorker(const v1::ActOnWorkerRequest& request, 
   domain::ActOnWorker event;
   event.worker = worker->info.id;
   event.action = *action;
-  event.by = request.by();
+  ENTRAIN_ASSIGN_OR_RETURN(event.by, ActingName(caller, request.by()));
   event.reason = request.reason();
   ENTRAIN_ASSIGN_OR_RETURN(const domain::RequestId asked, Send(std::move(event)));
   ENTRAIN_ASSIGN_OR_RETURN(const domain::Reply reply, Await(asked));
@@ -327,9 +362,10 @@ absl::Status SweepService::DoActOnWorker(const v1::ActOnWorkerRequest& request, 
   return absl::OkStatus();
 }
 
-grpc::Status SweepService::ActOnWorker(grpc::ServerContext* /*call*/, const v1::ActOnWorkerRequest* request,
-                                       v1::ActOnWorkerResponse* response) {
-  return ToGrpc(DoActOnWorker(*request, response));
+grpc::Status SweepService::ActOnWorker(grpc::ServerContext* call, const v1::ActOnWorkerRequest* request, v1::ActOnWorkerResponse* response) {
+  const Caller caller = context_.access->CallerOf(*call);
+  const absl::Status status = DoActOnWorker(*request, caller, response);
+  return ToGrpc(context_.access->Record(caller, domain::ParseWorkerAction(request->action()).has_value() ? request->action() : "act_on_worker", request->worker_id(), status, request->reason()));
 }
 
 grpc::Status SweepService::ListWorkers(grpc::ServerContext* /*call*/, const v1::ListWorkersRequest* /*request*/,

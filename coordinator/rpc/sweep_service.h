@@ -36,15 +36,18 @@ class SweepService : public v1::SweepService::Service {
                            v1::ListWorkersResponse* response) override;
 
  private:
-  absl::Status DoSubmit(const v1::SubmitRequest& request, v1::SubmitResponse* response);
+  absl::Status DoSubmit(const v1::SubmitRequest& request, const Caller& caller, v1::SubmitResponse* response);
   // The number of runs that were told.
-  absl::StatusOr<int> Act(const std::string& id, domain::RunAction action, const std::string& by);
-  absl::Status DoActOnWorker(const v1::ActOnWorkerRequest& request, v1::ActOnWorkerResponse* response);
-  absl::Status DoRetry(const v1::RetryRequest& request, v1::RetryResponse* response);
+  absl::StatusOr<int> Act(const std::string& id, domain::RunAction action, const std::string& by, const Caller& caller);
+  // The same, written down.
+  template <typename Request, typename Response>
+  grpc::Status Tell(grpc::ServerContext* call, const Request& request, domain::RunAction action, std::string_view name, Response* response);
+  absl::Status DoActOnWorker(const v1::ActOnWorkerRequest& request, const Caller& caller, v1::ActOnWorkerResponse* response);
+  absl::Status DoRetry(const v1::RetryRequest& request, const Caller& caller, v1::RetryResponse* response);
   absl::Status DoWatch(grpc::ServerContext* call, const std::string& sweep_id, grpc::ServerWriter<v1::WatchUpdate>* writer);
   absl::Status DoLogs(grpc::ServerContext* call, const v1::LogsRequest& request, grpc::ServerWriter<v1::LogLine>* writer);
-  absl::Status DoFetch(const v1::FetchSamplesRequest& request, grpc::ServerWriter<v1::FetchSamplesResponse>* writer);
-  absl::Status SendSamples(const core::Run& run, const v1::FetchSamplesRequest& request,
+  absl::Status DoFetch(grpc::ServerContext* call, const v1::FetchSamplesRequest& request, grpc::ServerWriter<v1::FetchSamplesResponse>* writer);
+  absl::Status SendSamples(StreamPlaces::Place* place, const core::Run& run, const v1::FetchSamplesRequest& request,
                            grpc::ServerWriter<v1::FetchSamplesResponse>* writer);
   // Sends the event with a fresh request number, whose answer is to be awaited.
   template <typename Body>

@@ -102,6 +102,12 @@ absl::Status Coordinator::OpenStore() {
                                      options_.snapshot_every_facts);
   ENTRAIN_RETURN_IF_ERROR(loop_->Recover());
   ENTRAIN_RETURN_IF_ERROR(OpenWebhook());
+  rpc::AccessOptions access = options_.access;
+  access.tls = !options_.tls.empty();
+  access.audit_file = options_.data_dir + "/audit.jsonl";
+  ENTRAIN_ASSIGN_OR_RETURN(access_, rpc::Access::Open(access, clock_, [this](const std::string& limit) {
+    if (metrics_) metrics_->CountLimitReached(limit);
+  }));
   samples::LaneHooks hooks;
   hooks.emit = [this](EventBody event) { queue_.PostOwn(std::move(event)); };
   hooks.fatal = [this](const absl::Status& status) { Fail(status); };
@@ -139,6 +145,7 @@ rpc::ServiceContext Coordinator::MakeContext() {
   context.logs = store_.get();
   context.artifacts = artifacts_.get();
   context.ids = ids_;
+  context.access = access_.get();
   context.lease_ms = options_.lease_ms;
   context.heartbeat_interval_ms = options_.heartbeat_ms;
   if (metrics_) context.count_limit = [this](const std::string& limit) { metrics_->CountLimitReached(limit); };

@@ -35,6 +35,7 @@ struct Options {
   std::string artifacts_dir;              // empty: <data_dir>/artifacts
   std::string listen = "127.0.0.1:7070";
   transport::TlsFiles tls;     // empty: plain text, for loopback only
+  rpc::AccessOptions access;   // tls and audit_file are set from what else is here
   std::string metrics_listen;  // empty: none
   std::string webhook;             // http:// or https:// address that every verdict is posted to; empty: none
   std::string webhook_secret_file;  // signs the notices; empty: they are not signed
@@ -99,6 +100,7 @@ class Coordinator {
   std::unique_ptr<samples::SampleLane> lane_;
   std::unique_ptr<NoticeSender> notices_;
   std::unique_ptr<CoreLoop> loop_;
+  std::unique_ptr<rpc::Access> access_;
   std::unique_ptr<rpc::GrpcServer> server_;
   std::thread core_thread_;
   std::string address_;

@@ -67,6 +67,13 @@ void Declare(CLI::App* app, Flags* flags) {
   app->add_option("--tls-ca", options.tls.ca, "Certificates that workers' and people's are checked against (PEM); turns TLS on");
   app->add_option("--tls-cert", options.tls.certificate, "This coordinator's certificate (PEM)");
   app->add_option("--tls-key", options.tls.key, "Its private key (PEM); all three are read again when they change");
+  app->add_option("--tokens", options.access.tokens_file, "File of people's tokens (entrain token create); without it a certificate, or being on this machine, suffices");
+  app->add_option("--max-requests-per-second", options.access.requests_per_second, "Calls of one person; a worker's certificate has ten times as many")
+      ->capture_default_str()->check(CLI::Range(1.0, 1e6));
+  app->add_option("--max-streams-per-client", options.access.streams_per_client, "Streams that one client may have open")
+      ->capture_default_str()->check(CLI::Range(4, 100'000));
+  app->add_option("--slow-stream-ms", options.access.slow_stream_ms, "A stream whose other end neither sends nor takes what it must for so long is ended")
+      ->capture_default_str()->check(CLI::Range(1'000, 86'400'000));
   app->add_option("--address-file", flags->address_file, "Where to write host:port once serving");
   app->add_option("--metrics", options.metrics_listen, "Address of /metrics; none without it");
   app->add_option("--metrics-address-file", flags->metrics_address_file, "Where to write the metrics' host:port");

@@ -28,6 +28,7 @@ VALUE_SETS = {
     "defaults": [],
     "secrets that exist": ["tls.certManager.enabled=false", "tls.coordinatorSecret=a", "tls.workerSecret=b"],
     "issuer that exists": ["tls.certManager.issuer.name=corporate", "tls.certManager.issuer.kind=ClusterIssuer"],
+    "tokens that exist": ["tokens.secret=people"],
     "no monitoring": ["monitoring.enabled=false"],
     "no dashboards": ["monitoring.dashboards.enabled=false", "monitoring.labels.release=prometheus"],
     "no policies": ["networkPolicy.enabled=false"],
@@ -42,7 +43,7 @@ REFUSED = ["worker.replicas=-1", "worker.replicas=two", "worker.slotKind=tpu", "
            "coordinator.postgres.url=postgresql://entrain:secret@db/entrain", "coordinator.postgres.url=http://db/entrain",
            "coordinator.postgres.port=0",
            "image.pullPolicy=Sometimes", "image.tag=a b", "artifacts.accessMode=ReadWriteOncePod", "artifacts.size=lots",
-           "coordinator.leaseSeconds=0", "coordinator.replicas=2", "monitoring.workerSampleLimit=0", "tls.enabled=false",
+           "coordinator.leaseSeconds=0", "coordinator.replicas=2", "monitoring.workerSampleLimit=0", "tls.enabled=false", "tokens.file=inline", "tokens.secret=Upper_case",
            "tls.certManager.duration=soon", "networkPolicy.clients[0].anyone=true", "gang.machines=0", "gang.name=UPPER",
            # Each field is right, together they are not.
            "worker.slotKind=gpu", "worker.gpus=1", "tls.certManager.enabled=false", "coordinator.heartbeatSeconds=10",

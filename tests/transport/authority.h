@@ -1,5 +1,7 @@
-// An authority and certificates of it for loopback, made by the openssl program.
+// A certificate authority for tests, made by the openssl program.
 #pragma once
+
+#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -19,10 +21,11 @@ class Authority {
     Run(StrCat("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority -keyout ", Path("ca.key"),
                " -out ", Path("ca.pem")));
   }
-  TlsFiles Issue(const std::string& name) const {
-    Run(StrCat("openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=", name, " -keyout ", Path(name + ".key"), " -out ",
-               Path(name + ".csr")));
-    EXPECT_TRUE(WriteFileAtomically(Path("names"), "subjectAltName=DNS:localhost,IP:127.0.0.1\n").ok());
+  // For localhost and 127.0.0.1; `organization` and `more_names` (",DNS:x") may be empty.
+  TlsFiles Issue(const std::string& name, const std::string& organization = "", const std::string& more_names = "") const {
+    Run(StrCat("openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /", organization.empty() ? "" : StrCat("O=", organization, "/"),
+               "CN=", name, " -keyout ", Path(name + ".key"), " -out ", Path(name + ".csr")));
+    EXPECT_TRUE(WriteFileAtomically(Path("names"), StrCat("subjectAltName=DNS:localhost,IP:127.0.0.1", more_names, "\n")).ok());
     Run(StrCat("openssl x509 -req -days 2 -in ", Path(name + ".csr"), " -CA ", Path("ca.pem"), " -CAkey ", Path("ca.key"),
                " -CAcreateserial -extfile ", Path("names"), " -out ", Path(name + ".pem")));
     return {Path("ca.pem"), Path(name + ".pem"), Path(name + ".key")};

@@ -27,14 +27,14 @@ bool Eventually(const std::function<bool()>& condition) {
 }
 
 FakeWorker::FakeWorker(const std::string& address, const std::string& id, int slots, std::uint64_t incarnation,
-                       const std::vector<domain::AttemptKey>& live, std::uint32_t protocol)
-    : channel_(grpc::CreateChannel(address, grpc::InsecureChannelCredentials())), stub_(v1::FleetService::NewStub(channel_)) {
+                       const std::vector<domain::AttemptKey>& live, std::uint32_t protocol, const Dial& dial)
+    : channel_(grpc::CreateChannel(address, dial.credentials)), stub_(v1::FleetService::NewStub(channel_)) {
   stream_ = stub_->Control(&context_);
   v1::WorkerMessage message;
   v1::Hello* hello = message.mutable_hello();
   hello->set_protocol_version(protocol);
   hello->set_worker_id(id);
-  hello->set_name(StrCat("host-", id));
+  hello->set_name(dial.name.empty() ? StrCat("host-", id) : dial.name);
   hello->set_version("test");
   hello->set_slot_kind("cpu");
   hello->set_slots(slots);

@@ -24,10 +24,17 @@ inline constexpr int kPatienceMs = 10'000;
 // Polls until true or out of patience.
 bool Eventually(const std::function<bool()>& condition);
 
+// How to reach the coordinator: plain text on loopback unless credentials are given.
+struct Dial {
+  std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
+  std::string name;  // of the worker; empty: host-ID
+};
+
 class FakeWorker {
  public:
   FakeWorker(const std::string& address, const std::string& id, int slots, std::uint64_t incarnation,
-             const std::vector<domain::AttemptKey>& live = {}, std::uint32_t protocol = 1);
+             const std::vector<domain::AttemptKey>& live = {}, std::uint32_t protocol = 1,
+             const Dial& dial = {});
   ~FakeWorker();
 
   // The next message that `wanted` accepts, others are dropped; nullopt out of patience or when the stream ended.
