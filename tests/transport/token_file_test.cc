@@ -60,7 +60,7 @@ TEST(CertificateTest, AWorkersCertificateNamesItsWorkersOnly) {
   EXPECT_TRUE(one.IsWorkers());
   for (const char* name : {"gpu1", "gpu1.lab.example"}) EXPECT_TRUE(one.Names(name)) << name;
   for (const char* name : {"gpu2", "", "gpu1.lab", "lab", "gpu", "gpu11"}) EXPECT_FALSE(one.Names(name)) << name;
-  const Certificate pool = read(authority.Issue("pool", "entrain:workers", ",DNS:*.pool.ns.svc"));
+  const Certificate pool = read(authority.Issue("pods", "entrain:workers", ",DNS:*.pool.ns.svc"));
   for (const char* name : {"pool-0", "pool-12", "pool-r7-worker-0-abcde"}) EXPECT_TRUE(pool.Names(name)) << name;
   for (const char* name : {"pool-", "pool-X", "pool-a.b", "pools-1", "pool", "other-1", "*"}) EXPECT_FALSE(pool.Names(name)) << name;
   EXPECT_FALSE(ParseCertificate("no certificate").ok());

@@ -240,8 +240,10 @@ TEST_F(SecurityTest, AWorkerTouchesItsOwnCheckpointsOnly) {
   const std::string checkpoint = dir_ + "/checkpoint";
   ASSERT_TRUE(MakeFolders(checkpoint).ok());
   ASSERT_TRUE(WriteFileAtomically(checkpoint + "/model.safetensors", "weights").ok());
+  ASSERT_TRUE(WriteFileAtomically(checkpoint + "/manifest.json", "{}").ok());
   EXPECT_TRUE(absl::IsPermissionDenied(artifacts::PushCheckpoint(Channel(w2_files_), key, 5, checkpoint)));
-  EXPECT_TRUE(artifacts::PushCheckpoint(Channel(w1_files_), key, 5, checkpoint).ok());
+  const absl::Status pushed = artifacts::PushCheckpoint(Channel(w1_files_), key, 5, checkpoint);
+  EXPECT_TRUE(pushed.ok()) << pushed;
   EXPECT_TRUE(absl::IsPermissionDenied(artifacts::FetchCheckpoint(Channel(w2_files_), key, 5, dir_ + "/stolen")));
   const absl::Status own = artifacts::FetchCheckpoint(Channel(w1_files_), key, 5, dir_ + "/own");
   EXPECT_TRUE(own.ok()) << own;
