@@ -14,6 +14,9 @@ struct Name {
   Enum value;
   std::string_view text;
 };
+// Clang 14, which builds the fuzz targets, deduces nothing for an aggregate by itself.
+template <typename Enum>
+Name(Enum, const char*) -> Name<Enum>;
 
 // Every enumerator must be in its table.
 template <typename Table, typename Enum>

@@ -27,7 +27,7 @@ Preset Make(std::string name, std::string doc, const std::string& norm, const st
   };
   for (const auto& [field, value] : more) {
     const auto known =
-        std::find_if(settings.begin(), settings.end(), [&](const auto& setting) { return setting.first == field; });
+        std::find_if(settings.begin(), settings.end(), [&name = field](const auto& setting) { return setting.first == name; });
     if (known == settings.end()) {
       settings.emplace_back(field, value);
     } else {
