@@ -20,16 +20,18 @@ class Authority:
         names += [f"IP:{address(host)}" for host in network.hosts for address in (network.address, network.router_address)]
         curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
         self._openssl("req", "-x509", *curve, "-days", "2", "-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.pem")
-        self._openssl("req", *curve, "-subj", "/CN=entrain", "-keyout", "key", "-out", "request")
-        (self.folder / "names").write_text(f"subjectAltName={','.join(names)}\n")
-        self._openssl("x509", "-req", "-days", "2", "-in", "request", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-                      "-extfile", "names", "-out", "certificate")
+        # One for the coordinator and people, one for each host's worker, which names it.
+        for holder, subject in [("entrain", "/CN=entrain"), *((host, f"/O=entrain:workers/CN={host}") for host in network.hosts)]:
+            self._openssl("req", *curve, "-subj", subject, "-keyout", f"{holder}.key", "-out", "request")
+            (self.folder / "names").write_text(f"subjectAltName={','.join(names)}\n")
+            self._openssl("x509", "-req", "-days", "2", "-in", "request", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+                          "-extfile", "names", "-out", f"{holder}.pem")
 
     def _openssl(self, *words):
         subprocess.run(["openssl", *words], cwd=self.folder, check=True, capture_output=True)
 
-    def flags(self):
-        return ["--tls-ca", self.folder / "ca.pem", "--tls-cert", self.folder / "certificate", "--tls-key", self.folder / "key"]
+    def flags(self, holder="entrain"):
+        return ["--tls-ca", self.folder / "ca.pem", "--tls-cert", self.folder / f"{holder}.pem", "--tls-key", self.folder / f"{holder}.key"]
 
 
 class Cluster:
@@ -63,7 +65,7 @@ class Cluster:
         self.workers[host] = self._start(host, f"worker-{host}", [
             self.programs / "entrain-worker", "--coordinator", f"{self.network.router_address(host)}:7070", "--dir", self.folder / host,
             "--artifacts", self.folder / "artifacts", "--slots", slots, "--slot-kind", "cpu", "--name", host,
-            "--peer-listen", f"{address}:7071", *self.worker_flags, *self.authority.flags()])
+            "--peer-listen", f"{address}:7071", *self.worker_flags, *self.authority.flags(host)])
 
     def kill_worker(self, host):
         self.workers[host].send_signal(signal.SIGKILL)
