@@ -114,7 +114,7 @@ class Certificates:
         target = mount / f"..{self.number}"
         target.mkdir(parents=True)
         key, request = target / "tls.key", self.authority / f"{self.number}.csr"
-        run("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/O=entrain:workers/CN={name}" if name == "worker" else f"/CN={name}", "-keyout", key, "-out", request)
+        run("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/O=entrain:workers/CN=pod" if name == "worker" else f"/CN={name}", "-keyout", key, "-out", request)
         extensions = self.authority / "extensions"
         extensions.write_text(f"subjectAltName=DNS:{name}\nextendedKeyUsage=serverAuth,clientAuth\n")
         run("openssl", "x509", "-req", "-in", request, "-CA", self.authority / "ca.crt", "-CAkey", self.authority / "ca.key", "-CAcreateserial", "-days", "1",
