@@ -71,7 +71,8 @@ void Machine::StartDaemon() {
     // Sometimes it finds the end at once, sometimes a moment later.
     const bool knows_end = folder.record.has_value() && folder.published.size() == folder.checkpoints.size() && stage_->rng().Below(2) == 0;
     folder.told_end = knows_end;
-    restored.attempts.push_back({key, folder.noted_up, knows_end ? folder.record : std::nullopt, folder.published});
+    restored.attempts.push_back(
+        {.key = key, .started = folder.noted_up, .end = knows_end ? folder.record : std::nullopt, .published = folder.published});
     if (folder.gang == Gang::kPreparing) Later(stage_->Between(50, 500), [this, k = key] { BeginGang(k); });
   }
   On(restored);
