@@ -9,10 +9,11 @@ import io
 import json
 import os
 import re
+import sys
 import xml.etree.ElementTree
 
 from browser import chromium
-from playwright.sync_api import expect
+from playwright.sync_api import TimeoutError, expect
 
 USED_OR_LOOKED_AT = {"button", "link", "checkbox", "radio", "slider", "combobox", "image", "table", "region", "navigation", "figure", "article"}
 
@@ -123,8 +124,13 @@ def check_controls(page):
 
 
 def download(page, button):
-    with page.expect_download() as got:
-        button.click()
+    for patience in (10_000, 10_000, 60_000):  # on a busy machine Chromium drops one now and then
+        try:
+            with page.expect_download(timeout=patience) as got:
+                button.click()
+            break
+        except TimeoutError:
+            print("a download did not begin", file=sys.stderr)
     with open(got.value.path(), encoding="utf-8", newline="") as file:
         return got.value.suggested_filename, file.read()
 
