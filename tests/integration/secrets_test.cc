@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <sstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -21,6 +22,13 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using ::testing::Not;
+
+// Files of /proc, which say that they are empty.
+std::string ReadProc(pid_t pid, const std::string& name) {
+  std::stringstream text;
+  text << std::ifstream(StrCat("/proc/", pid, "/", name)).rdbuf();
+  return text.str();
+}
 
 constexpr std::string_view kMark = "Mark7f3a";  // in the sweep's own texts
 
@@ -58,11 +66,11 @@ class SecretsTest : public ::testing::Test {
   // Looks at every process that has to do with this test, until told to stop.
   void Observe() {
     for (const pid_t pid : FindProcesses({root_})) {
-      seen_arguments_ += ReadFile(StrCat("/proc/", pid, "/cmdline")).value_or("");
-      const std::string name = fs::path(ReadFile(StrCat("/proc/", pid, "/comm")).value_or("")).string();
+      seen_arguments_ += ReadProc(pid, "cmdline");
+      const std::string name = ReadProc(pid, "comm");
       if (name.starts_with("entrain-train") || name.starts_with("entrain-super") || name.starts_with("mpirun")) {
         programs_.insert(name.substr(0, 13));
-        seen_environments_ += ReadFile(StrCat("/proc/", pid, "/environ")).value_or("");
+        seen_environments_ += ReadProc(pid, "environ");
       }
     }
   }
@@ -110,6 +118,7 @@ TEST_F(SecretsTest, ATokenIsNowhereButWithItsOwner) {
   coordinator_.Signal(SIGTERM);
   coordinator_.Wait(20'000);
 
+  EXPECT_THAT(seen_arguments_, HasSubstr("--attempt"));
   EXPECT_THAT(seen_arguments_, Not(HasSubstr(secret)));
   EXPECT_THAT(seen_environments_, Not(HasSubstr(secret)));
   const std::string_view mark = kMark;
