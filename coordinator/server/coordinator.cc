@@ -104,7 +104,8 @@ absl::Status Coordinator::OpenStore() {
   ENTRAIN_RETURN_IF_ERROR(OpenWebhook());
   rpc::AccessOptions access = options_.access;
   access.tls = !options_.tls.empty();
-  access.audit_file = options_.data_dir + "/audit.jsonl";
+  // Whoever leads next goes on with it.
+  access.audit_file = (leadership_ ? options_.artifacts_dir : options_.data_dir) + "/audit.jsonl";
   ENTRAIN_ASSIGN_OR_RETURN(access_, rpc::Access::Open(access, clock_, [this](const std::string& limit) {
     if (metrics_) metrics_->CountLimitReached(limit);
   }));

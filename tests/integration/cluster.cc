@@ -27,6 +27,21 @@ void SetDeadline(grpc::ClientContext* context) {
   context->set_wait_for_ready(true);
 }
 
+// Once more while the connection to a coordinator that was killed still passes for a good one.
+template <typename Call>
+grpc::Status Ask(const Call& call) {
+  grpc::Status status;
+  Eventually(
+      [&] {
+        grpc::ClientContext context;
+        SetDeadline(&context);
+        status = call(&context);
+        return status.error_code() != grpc::StatusCode::UNAVAILABLE;
+      },
+      10'000);
+  return status;
+}
+
 std::string AwaitFile(const std::string& path) {
   std::string content;
   Eventually([&] {
@@ -155,9 +170,7 @@ std::string Cluster::Submit(const std::string& yaml) {
   binding->set_reference(dataset_ref_);
   binding->set_vocab_size(256);
   v1::SubmitResponse response;
-  grpc::ClientContext context;
-  SetDeadline(&context);
-  const grpc::Status status = stub_->Submit(&context, request, &response);
+  const grpc::Status status = Ask([&](grpc::ClientContext* context) { return stub_->Submit(context, request, &response); });
   EXPECT_TRUE(status.ok()) << status.error_message();
   return response.sweep_id();
 }
@@ -166,9 +179,7 @@ v1::Sweep Cluster::GetSweep(const std::string& id) {
   v1::GetSweepRequest request;
   request.set_sweep_id(id);
   v1::Sweep sweep;
-  grpc::ClientContext context;
-  SetDeadline(&context);
-  const grpc::Status status = stub_->GetSweep(&context, request, &sweep);
+  const grpc::Status status = Ask([&](grpc::ClientContext* context) { return stub_->GetSweep(context, request, &sweep); });
   EXPECT_TRUE(status.ok()) << status.error_message();
   return sweep;
 }
@@ -177,9 +188,7 @@ v1::RunDetail Cluster::GetRun(const std::string& id) {
   v1::GetRunRequest request;
   request.set_run_id(id);
   v1::RunDetail detail;
-  grpc::ClientContext context;
-  SetDeadline(&context);
-  const grpc::Status status = stub_->GetRun(&context, request, &detail);
+  const grpc::Status status = Ask([&](grpc::ClientContext* context) { return stub_->GetRun(context, request, &detail); });
   EXPECT_TRUE(status.ok()) << status.error_message();
   return detail;
 }

@@ -35,7 +35,7 @@ constexpr std::string_view kMark = "Mark7f3a";  // in the sweep's own texts
 class SecretsTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    root_ = StrCat(::testing::TempDir(), "/secrets-", ::getpid());
+    root_ = fs::weakly_canonical(StrCat(::testing::TempDir(), "/secrets-", ::getpid())).string();  // as it stands in the programs' arguments
     fs::remove_all(root_);
     ASSERT_TRUE(MakeFolders(root_ + "/text").ok());
     std::string text;
