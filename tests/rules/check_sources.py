@@ -25,8 +25,9 @@ ROOMS = {
     "coordinator/samples": {"policy", "coordinator/store", "coordinator/core"},
     "coordinator/rpc": {"proto", "protobuf", "coordinator/core", "coordinator/samples", "sweep", "coordinator/store", "grpc",
                         "artifacts", "metrics", "transport"},
+    "coordinator/pool": {"coordinator/scheduler", "sweep", "transport", "openssl", "nlohmann"},
     "coordinator/server": {"coordinator/scheduler", "coordinator/core", "coordinator/store", "coordinator/samples",
-                           "coordinator/rpc", "artifacts", "metrics", "transport", "CLI"},
+                           "coordinator/rpc", "coordinator/pool", "artifacts", "metrics", "transport", "CLI"},
     # Of the server room only the decision loop, so that commit before acknowledge is tested where it stands.
     "sim": {"coordinator/core", "coordinator/scheduler", "coordinator/samples", "coordinator/store", "coordinator/server", "policy",
             "worker/core", "CLI"},
