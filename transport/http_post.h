@@ -20,7 +20,7 @@ struct HttpUrl {
 // http://HOST[:PORT][/PATH] or https://...; HOST may be [::1]. INVALID_ARGUMENT otherwise, and for user names or control characters.
 absl::StatusOr<HttpUrl> ParseHttpUrl(std::string_view url);
 
-// The status code of the answer. UNAVAILABLE when there is none within the time (of each step: name, connection, sending, answer); over
+// The status code of the answer. UNAVAILABLE when there is none within the time; over
 // https the certificate must be of the system's authorities and name the host. Blocks; any thread.
 absl::StatusOr<int> HttpPost(const HttpUrl& url, const std::map<std::string, std::string>& headers, std::string_view body,
                              std::int64_t timeout_ms);

@@ -17,7 +17,7 @@ ROOMS = {
     "sweep": {"yaml-cpp", "nlohmann"},
     "data": {"sentencepiece", "compression", "nlohmann"},
     "artifacts": {"proto", "protobuf", "grpc"},
-    "transport": {"grpc", "openssl"},
+    "transport": {"grpc", "openssl", "curl"},
     "policy": set(),
     "coordinator/scheduler": set(),
     "coordinator/core": {"coordinator/scheduler", "policy"},
@@ -47,7 +47,7 @@ ROOMS = {
 OUTSIDE = [
     (r"google/protobuf/|entrain/.*\.pb\.h", "protobuf"), (r"grpcpp?/|entrain/.*\.grpc\.pb\.h", "grpc"), (r"yaml-cpp/", "yaml-cpp"),
     (r"nlohmann/", "nlohmann"), (r"sentencepiece", "sentencepiece"), (r"(zstd|zlib)\.h", "compression"),
-    (r"openssl/", "openssl"), (r"sqlite3\.h", "sqlite"), (r"libpq|pqxx", "libpq"), (r"CLI/", "CLI"), (r"nccl\.h", "nccl"), (r"mpi\.h", "mpi"),
+    (r"openssl/", "openssl"), (r"curl/", "curl"), (r"sqlite3\.h", "sqlite"), (r"libpq|pqxx", "libpq"), (r"CLI/", "CLI"), (r"nccl\.h", "nccl"), (r"mpi\.h", "mpi"),
     (r"torch/|ATen/|c10/", "torch"), (r"cuda|cublas|cooperative_groups|mma\.h", "cuda"), (r"prometheus/", "prometheus"),
 ]
 ALWAYS = {"base", "domain"}
