@@ -21,13 +21,19 @@ import resource
 import sys
 import time
 
+# As our trainer does.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests" / "ecosystem"))
 try:
     import torch
 except ImportError:
+    # What the attempt left would hide its own submodules from the next one.
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torch"]:
+        del sys.modules[name]
     from torch_on_cpu import import_torch
 
     torch = import_torch()
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
 import torch.nn.functional as F  # noqa: E402
 
 REG_LAMBDA, REG_GAMMA, EPS = 1e-5, 0.2, 1e-9

@@ -49,6 +49,17 @@ class Bootstrap(unittest.TestCase):
         interval = interleaved.bootstrap(steady, lucky)
         self.assertEqual((interval.ratio, interval.low, interval.high), (2.0, 1.0, 2.0))
 
+    def test_the_median_of_pairs_is_untouched_by_what_slows_both_or_one_seldom(self):
+        source = random.Random(5)
+        pace = [source.choice([1.0, 1.3, 2.0]) for _ in range(60)]
+        fast = [1.0 * p for p in pace]
+        slow = [1.1 * p for p in pace]
+        slow[7], fast[9] = 40.0, 0.1
+        interval = interleaved.bootstrap_of_pairs(slow, fast)
+        self.assertAlmostEqual(interval.ratio, 1.1)
+        self.assertLess(interval.width, 1e-9)
+        self.assertGreater(interleaved.bootstrap(slow, fast).width, 0.1)
+
     def test_unequal_repetitions_are_refused(self):
         with self.assertRaises(ValueError):
             interleaved.bootstrap([1.0], [1.0, 2.0])
