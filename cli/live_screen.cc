@@ -9,7 +9,6 @@
 
 #include "base/clock.h"
 #include "base/strings.h"
-#include "cli/session.h"
 #include "cli/view/live_view.h"
 
 namespace entrain::cli {
@@ -29,7 +28,7 @@ std::string RunsTold(int runs, std::string_view what) { return StrCat(runs, runs
 
 }  // namespace
 
-LiveScreen::LiveScreen(Client* client, bool leaving_ends_runs) : client_(client) {
+LiveScreen::LiveScreen(Client* client, const std::string& by, bool leaving_ends_runs) : client_(client), by_(by) {
   state_.leaving_ends_runs = leaving_ends_runs;
   terminal_ = std::make_unique<view::Terminal>(STDIN_FILENO, STDOUT_FILENO);
   errands_ = std::make_unique<Errands>();
@@ -109,10 +108,9 @@ void LiveScreen::Tell(const Command& command) {
   state_.message = StrCat("asking to ", what, " ", command.name);
   errands_->Add(
       [this, command, what] {
-        const std::string by = Session::Owner();
-        const absl::StatusOr<int> runs = command.kind == Command::Kind::kStop    ? client_->Stop(command.id, by)
-                                         : command.kind == Command::Kind::kPause ? client_->Pause(command.id, by)
-                                                                                 : client_->Resume(command.id, by);
+        const absl::StatusOr<int> runs = command.kind == Command::Kind::kStop    ? client_->Stop(command.id, by_)
+                                         : command.kind == Command::Kind::kPause ? client_->Pause(command.id, by_)
+                                                                                 : client_->Resume(command.id, by_);
         const std::lock_guard<std::mutex> lock(inbox_.mutex);
         inbox_.message = StrCat(command.name, ": ", runs.ok() ? RunsTold(*runs, what) : std::string(runs.status().message()));
       },

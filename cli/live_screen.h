@@ -22,8 +22,8 @@ namespace entrain::cli {
 
 class LiveScreen {
  public:
-  // Standard input and output are terminals; `client` outlives the screen. `leaving_ends_runs`: leaving is asked for first.
-  LiveScreen(Client* client, bool leaving_ends_runs);
+  // Standard input and output are terminals; `client` outlives the screen. `by`: Session::Asker(). `leaving_ends_runs`: leaving is asked for first.
+  LiveScreen(Client* client, const std::string& by, bool leaving_ends_runs);
   // Gives the terminal back, with the last frame of the runs on it.
   ~LiveScreen();
   LiveScreen(const LiveScreen&) = delete;
@@ -49,6 +49,7 @@ class LiveScreen {
   void TakeInbox();
 
   Client* client_;
+  const std::string by_;
   view::SweepView sweep_;
   view::ViewState state_;
   view::LossHistory history_;

@@ -21,7 +21,7 @@ constexpr std::int64_t kFrameMs = 250;
 
 }  // namespace
 
-Display::Display(bool quiet) : quiet_(quiet) {
+Display::Display(bool quiet, const std::string& by) : quiet_(quiet), by_(by) {
   if (!quiet_ && ::isatty(STDOUT_FILENO) != 0) painter_ = std::make_unique<view::Painter>(STDOUT_FILENO);
 }
 
@@ -30,7 +30,7 @@ void Display::TakeKeys(Client* client, bool leaving_ends_runs) {
   const char* terminal = std::getenv("TERM");
   if (terminal == nullptr || std::string_view(terminal) == "dumb") return;
   painter_.reset();
-  screen_ = std::make_unique<LiveScreen>(client, leaving_ends_runs);
+  screen_ = std::make_unique<LiveScreen>(client, by_, leaving_ends_runs);
 }
 
 int Display::Wait(const Interrupts& interrupts, std::int64_t timeout_ms) {

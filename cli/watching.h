@@ -18,8 +18,8 @@ namespace entrain::cli {
 // Where the view goes; one object draws one block.
 class Display {
  public:
-  // `quiet` shows nothing. Lines or the block go to standard output.
-  explicit Display(bool quiet);
+  // `quiet` shows nothing. Lines or the block go to standard output. `by`: who asks, Session::Asker().
+  explicit Display(bool quiet, const std::string& by = "");
   // From now on keys act through `client`, which outlives this object, if standard input and output are terminals.
   void TakeKeys(Client* client, bool leaving_ends_runs);
   void Show(const view::SweepView& sweep);
@@ -31,6 +31,7 @@ class Display {
 
  private:
   bool quiet_;
+  const std::string by_;
   std::string note_;
   std::string addresses_;
   view::SweepView shown_;

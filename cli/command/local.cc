@@ -55,7 +55,7 @@ struct Course {
 class LocalRun {
  public:
   LocalRun(Session* session, const LocalOptions& options, local::Fleet* fleet, const Interrupts* interrupts)
-      : session_(session), fleet_(fleet), interrupts_(interrupts), display_(options.no_watch || session->json()) {}
+      : session_(session), fleet_(fleet), interrupts_(interrupts), display_(options.no_watch || session->json(), session->Asker()) {}
 
   Course Follow(const v1::SubmitRequest& request) {
     Course course;

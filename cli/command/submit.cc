@@ -31,7 +31,7 @@ int FollowToEnd(Session* session, const std::string& id) {
   const Interrupts interrupts;
   WatchEnd end;
   {
-    Display display(session->json());
+    Display display(session->json(), session->Asker());
     end = WatchToEnd(&session->client(), id, &display, interrupts);
   }
   if (!end.status.ok()) return session->Fail(end.status);

@@ -14,7 +14,7 @@ int Watch(Session* session, const std::string& sweep) {
   const Interrupts interrupts;
   WatchEnd end;
   {
-    Display display(session->json());
+    Display display(session->json(), session->Asker());
     end = WatchToEnd(&session->client(), sweep, &display, interrupts);
   }
   if (!end.status.ok()) return session->Fail(end.status);
