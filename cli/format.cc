@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <ctime>
 
+#include "base/strings.h"
+
 namespace entrain::cli {
 namespace {
 
@@ -83,6 +85,18 @@ std::string FormatUtc(std::int64_t wall_ms) {
   gmtime_r(&seconds, &parts);
   char text[32];
   std::strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &parts);
+  return text;
+}
+
+std::string FormatRanges(const std::vector<std::int64_t>& numbers) {
+  std::string text;
+  for (std::size_t i = 0; i < numbers.size();) {
+    std::size_t last = i;
+    while (last + 1 < numbers.size() && numbers[last + 1] == numbers[last] + 1) ++last;
+    StrAppend(&text, text.empty() ? "" : ", ", numbers[i]);
+    if (last > i) StrAppend(&text, "-", numbers[last]);
+    i = last + 1;
+  }
   return text;
 }
 

@@ -20,6 +20,8 @@ std::string FormatFixed(double value, int digits);
 std::string FormatPerplexity(double eval_loss_nats);
 // "2026-11-24 06:33:12" (UTC); "-" for 0.
 std::string FormatUtc(std::int64_t wall_ms);
+// "0-3, 7" of ascending numbers.
+std::string FormatRanges(const std::vector<std::int64_t>& numbers);
 
 // Columns that a terminal uses: code points, escape sequences not counted.
 int DisplayWidth(std::string_view text);

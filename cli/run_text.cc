@@ -24,19 +24,6 @@ void AppendTitle(std::string* text, Colour colour, std::string_view title) {
   StrAppend(text, "\n", Paint(colour, Style::kBold, title), "\n");
 }
 
-// "0-3, 7" of ascending numbers.
-std::string RangesText(const std::vector<int>& numbers) {
-  std::string text;
-  for (std::size_t i = 0; i < numbers.size();) {
-    std::size_t last = i;
-    while (last + 1 < numbers.size() && numbers[last + 1] == numbers[last] + 1) ++last;
-    StrAppend(&text, text.empty() ? "" : ", ", numbers[i]);
-    if (last > i) StrAppend(&text, "-", numbers[last]);
-    i = last + 1;
-  }
-  return text;
-}
-
 std::string AxesText(const v1::RunSummary& run) {
   const std::map<std::string, std::string> axes(run.axes().begin(), run.axes().end());
   std::string text;
@@ -160,12 +147,12 @@ std::string Sentence(const v1::RunDetail& detail) {
 }  // namespace
 
 std::string HeadsText(const google::protobuf::RepeatedField<std::int32_t>& heads, int n_head) {
-  std::map<int, std::vector<int>> by_layer;
+  std::map<int, std::vector<std::int64_t>> by_layer;
   for (const std::int32_t index : heads) by_layer[index / std::max(1, n_head)].push_back(index % std::max(1, n_head));
   std::string text;
   for (auto& [layer, numbers] : by_layer) {
     std::sort(numbers.begin(), numbers.end());
-    StrAppend(&text, text.empty() ? "" : "; ", "layer ", layer, ": ", numbers.size() == 1 ? "head " : "heads ", RangesText(numbers));
+    StrAppend(&text, text.empty() ? "" : "; ", "layer ", layer, ": ", numbers.size() == 1 ? "head " : "heads ", FormatRanges(numbers));
   }
   return text;
 }

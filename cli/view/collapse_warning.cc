@@ -4,11 +4,10 @@
 
 #include "base/strings.h"
 #include "cli/format.h"
+#include "cli/view/heat_strip.h"
 
 namespace entrain::cli::view {
 namespace {
-
-constexpr float kLowShare = 0.05f;
 
 bool HasEntropies(const RunView& run) {
   return run.n_layer > 0 && run.n_head > 0 && run.entropy_fraction.size() == static_cast<std::size_t>(run.n_layer * run.n_head);
@@ -34,24 +33,12 @@ std::vector<std::int64_t> CollapsingLayers(const RunView& run) {
   return layers;
 }
 
-std::string RangesText(const std::vector<std::int64_t>& numbers) {
-  std::string text;
-  for (std::size_t i = 0; i < numbers.size();) {
-    std::size_t last = i;
-    while (last + 1 < numbers.size() && numbers[last + 1] == numbers[last] + 1) ++last;
-    StrAppend(&text, text.empty() ? "" : ", ", numbers[i]);
-    if (last > i) StrAppend(&text, "-", numbers[last]);
-    i = last + 1;
-  }
-  return text;
-}
-
 std::string CollapseWarning(const RunView& run) {
   const std::vector<std::int64_t> layers = CollapsingLayers(run);
   if (layers.empty()) return "";
   std::int64_t low = 0;
   for (const std::int64_t layer : layers) low += LowHeads(run, layer);
-  return StrCat(layers.size() == 1 ? "layer " : "layers ", RangesText(layers), ": ", low, " of ",
+  return StrCat(layers.size() == 1 ? "layer " : "layers ", FormatRanges(layers), ": ", low, " of ",
                 static_cast<std::int64_t>(layers.size()) * run.n_head, " heads below 0.05 U at step ", run.step);
 }
 

@@ -15,7 +15,5 @@ std::vector<std::int64_t> CollapsingLayers(const RunView& run);
 std::string CollapseWarning(const RunView& run);
 // The layer with the lowest mean, e.g. "lowest: layer 5, mean 0.02 U"; empty before the first sample.
 std::string LowestLayerText(const RunView& run);
-// "0-3, 7" of ascending numbers.
-std::string RangesText(const std::vector<std::int64_t>& numbers);
 
 }  // namespace entrain::cli::view

@@ -37,16 +37,8 @@ std::int64_t FirstLayerOf(const MapShape& shape, std::int64_t n_layer, std::int6
 
 float MapValue(const std::vector<float>& values, std::int64_t n_layer, std::int64_t n_head, const MapShape& shape, std::int64_t row,
                std::int64_t column) {
-  float worst = 0.0f;
-  bool first = true;
-  for (std::int64_t layer = FirstLayerOf(shape, n_layer, row); layer < FirstLayerOf(shape, n_layer, row + 1); ++layer) {
-    for (std::int64_t head = column * n_head / shape.columns; head < (column + 1) * n_head / shape.columns; ++head) {
-      const float value = values[static_cast<std::size_t>(layer * n_head + head)];
-      worst = first ? value : Worse(worst, value);
-      first = false;
-    }
-  }
-  return worst;
+  return WorstOf(values, n_head, {FirstLayerOf(shape, n_layer, row), FirstLayerOf(shape, n_layer, row + 1)},
+                 {column * n_head / shape.columns, (column + 1) * n_head / shape.columns});
 }
 
 std::string LayersLabel(std::int64_t first, std::int64_t last) { return first == last ? StrCat(first) : StrCat(first, "-", last); }

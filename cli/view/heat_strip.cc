@@ -7,7 +7,6 @@
 namespace entrain::cli::view {
 namespace {
 
-constexpr float kCollapsed = 0.05f;
 constexpr std::string_view kRamp = " .:-=+*#%@";
 
 // How a layers x heads matrix is folded to fit: every group of layers gets `cells` characters.
@@ -43,16 +42,8 @@ Fold MakeFold(std::int64_t n_layer, std::int64_t n_head, Colour colour, int max_
 // The worst value of head cell `row` in layer group `group`.
 float FoldedValue(const std::vector<float>& values, std::int64_t n_layer, std::int64_t n_head, const Fold& fold,
                   std::int64_t group, std::int64_t row) {
-  float worst = INFINITY;
-  bool first = true;
-  for (std::int64_t layer = group * n_layer / fold.groups; layer < (group + 1) * n_layer / fold.groups; ++layer) {
-    for (std::int64_t head = row * n_head / fold.rows; head < (row + 1) * n_head / fold.rows; ++head) {
-      const float value = values[static_cast<std::size_t>(layer * n_head + head)];
-      worst = first ? value : Worse(worst, value);
-      first = false;
-    }
-  }
-  return worst;
+  return WorstOf(values, n_head, {group * n_layer / fold.groups, (group + 1) * n_layer / fold.groups},
+                 {row * n_head / fold.rows, (row + 1) * n_head / fold.rows});
 }
 
 Rgb Between(const Rgb& low, const Rgb& high, float share) {
@@ -62,15 +53,21 @@ Rgb Between(const Rgb& low, const Rgb& high, float share) {
 
 }  // namespace
 
-float Worse(float a, float b) {
-  if (!std::isfinite(a)) return a;
-  if (!std::isfinite(b)) return b;
-  return std::min(a, b);
+float WorstOf(const std::vector<float>& values, std::int64_t n_head, HalfOpen layers, HalfOpen heads) {
+  float worst = INFINITY;
+  for (std::int64_t layer = layers.begin; layer < layers.end; ++layer) {
+    for (std::int64_t head = heads.begin; head < heads.end; ++head) {
+      const float value = values[static_cast<std::size_t>(layer * n_head + head)];
+      if (!std::isfinite(value)) return value;
+      worst = std::min(worst, value);
+    }
+  }
+  return worst;
 }
 
 char HeatCharacter(float fraction) {
   if (!std::isfinite(fraction)) return '?';
-  if (fraction < kCollapsed) return '!';
+  if (fraction < kLowShare) return '!';
   return kRamp[static_cast<std::size_t>(std::clamp(static_cast<int>(fraction * 10.0f), 0, 9))];
 }
 
@@ -78,7 +75,7 @@ Rgb HeatColour(float fraction) {
   static constexpr std::array<Rgb, 5> kStops = {Rgb{38, 36, 92}, Rgb{44, 92, 140}, Rgb{38, 146, 128}, Rgb{132, 200, 80},
                                                 Rgb{248, 240, 140}};
   if (!std::isfinite(fraction)) return Rgb{220, 60, 200};
-  if (fraction < kCollapsed) return Rgb{225, 40, 40};
+  if (fraction < kLowShare) return Rgb{225, 40, 40};
   const float position = std::clamp(fraction, 0.0f, 1.0f) * static_cast<float>(kStops.size() - 1);
   const std::size_t stop = std::min(static_cast<std::size_t>(position), kStops.size() - 2);
   return Between(kStops[stop], kStops[stop + 1], position - static_cast<float>(stop));

@@ -20,15 +20,6 @@ int RowsOf(const std::vector<std::string>& lines, int width) {
   return rows;
 }
 
-void WriteAll(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return;  // the terminal is gone; the run of the program does not depend on it
-    bytes.remove_prefix(static_cast<std::size_t>(written));
-  }
-}
-
 }  // namespace
 
 std::string RedrawBytes(const std::vector<std::string>& before, const std::vector<std::string>& after, int width) {
@@ -47,12 +38,21 @@ TerminalSize SizeOf(int fd) {
   return TerminalSize{size.ws_col, size.ws_row};
 }
 
-Painter::Painter(int fd) : fd_(fd) { WriteAll(fd_, "\x1b[?25l"); }
+void WriteTerminal(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return;
+    bytes.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
 
-Painter::~Painter() { WriteAll(fd_, "\x1b[?25h"); }
+Painter::Painter(int fd) : fd_(fd) { WriteTerminal(fd_, "\x1b[?25l"); }
+
+Painter::~Painter() { WriteTerminal(fd_, "\x1b[?25h"); }
 
 void Painter::Draw(std::vector<std::string> lines) {
-  WriteAll(fd_, RedrawBytes(drawn_, lines, SizeOf(fd_).width));
+  WriteTerminal(fd_, RedrawBytes(drawn_, lines, SizeOf(fd_).width));
   drawn_ = std::move(lines);
 }
 

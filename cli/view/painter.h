@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace entrain::cli::view {
@@ -16,6 +17,8 @@ struct TerminalSize {
 };
 // Of the terminal behind the descriptor; 80 x 24 when it does not say.
 TerminalSize SizeOf(int fd);
+// All of it; nothing when the terminal is gone, since no program depends on being seen.
+void WriteTerminal(int fd, std::string_view bytes);
 
 // Hides the cursor while it lives. Not thread-safe.
 class Painter {

@@ -205,18 +205,13 @@ std::vector<std::string> HelpPane(int width) {
   return lines;
 }
 
-const RunView* SelectedOf(const SweepView& sweep, const ViewState& state) {
-  const std::vector<std::size_t> shown = ShownRuns(sweep, state);
-  return shown.empty() ? nullptr : &sweep.runs[shown[SelectedPosition(sweep, shown, state)]];
-}
-
 void Append(std::vector<std::string>* lines, const std::vector<std::string>& more) { lines->insert(lines->end(), more.begin(), more.end()); }
 
 }  // namespace
 
 int PageRows(const SweepView& sweep, const ViewState& state, int height) {
   if (state.pane == ViewState::Pane::kLogs) return std::max(1, height - HeaderHeight(sweep) - 3);
-  return std::max(1, MakeLayout(sweep, SelectedOf(sweep, state), state, height).rows - 1);
+  return std::max(1, MakeLayout(sweep, SelectedRun(sweep, state), state, height).rows - 1);
 }
 
 std::vector<std::string> RenderScreen(const SweepView& sweep, const ViewState& state, const LossHistory& history, const LogView& log,
@@ -224,7 +219,7 @@ std::vector<std::string> RenderScreen(const SweepView& sweep, const ViewState& s
   width = std::max(width, kMinScreenWidth);
   height = std::max(height, 1);
   std::vector<std::string> lines = HeaderLines(sweep, width, colour);
-  const RunView* selected = SelectedOf(sweep, state);
+  const RunView* selected = SelectedRun(sweep, state);
   if (state.pane == ViewState::Pane::kLogs) {
     Append(&lines, LogPane(log, state, height - static_cast<int>(lines.size()) - 1, width, colour));
   } else if (state.pane == ViewState::Pane::kHelp) {

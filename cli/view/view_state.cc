@@ -56,11 +56,6 @@ double SortValue(const RunView& run, Order order) {
   return 0.0;
 }
 
-const RunView* SelectedRun(const SweepView& sweep, const ViewState& state) {
-  const std::vector<std::size_t> shown = ShownRuns(sweep, state);
-  return shown.empty() ? nullptr : &sweep.runs[shown[SelectedPosition(sweep, shown, state)]];
-}
-
 void Move(const SweepView& sweep, std::int64_t by, ViewState* state) {
   const std::vector<std::size_t> shown = ShownRuns(sweep, *state);
   if (shown.empty()) return;
@@ -233,6 +228,11 @@ std::size_t SelectedPosition(const SweepView& sweep, const std::vector<std::size
     if (sweep.runs[shown[i]].id == state.selected) return i;
   }
   return 0;
+}
+
+const RunView* SelectedRun(const SweepView& sweep, const ViewState& state) {
+  const std::vector<std::size_t> shown = ShownRuns(sweep, state);
+  return shown.empty() ? nullptr : &sweep.runs[shown[SelectedPosition(sweep, shown, state)]];
 }
 
 Command OnKey(const Key& key, const SweepView& sweep, int page_rows, ViewState* state) {

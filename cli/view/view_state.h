@@ -45,6 +45,8 @@ struct ViewState {
 std::vector<std::size_t> ShownRuns(const SweepView& sweep, const ViewState& state);
 // Position in `shown` of the selected run; 0 when it is not there.
 std::size_t SelectedPosition(const SweepView& sweep, const std::vector<std::size_t>& shown, const ViewState& state);
+// Null when none is shown.
+const RunView* SelectedRun(const SweepView& sweep, const ViewState& state);
 
 // `page_rows`: how far a page key goes.
 Command OnKey(const Key& key, const SweepView& sweep, int page_rows, ViewState* state);
