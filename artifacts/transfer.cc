@@ -15,23 +15,19 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "entrain/v1/artifact_service.grpc.pb.h"
+#include "transport/grpc_status.h"
 
 namespace entrain::artifacts {
 namespace {
 
 constexpr std::size_t kChunkBytes = 1 << 20;
 
-absl::Status FromGrpcStatus(const grpc::Status& status) {
-  if (status.ok()) return absl::OkStatus();
-  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
-}
-
 using Stub = v1::ArtifactService::Stub;
 
 absl::StatusOr<v1::FindFolderResponse> Find(Stub* stub, const v1::FindFolderRequest& request) {
   grpc::ClientContext context;
   v1::FindFolderResponse response;
-  ENTRAIN_RETURN_IF_ERROR(FromGrpcStatus(stub->FindFolder(&context, request, &response)));
+  ENTRAIN_RETURN_IF_ERROR(transport::FromGrpc(stub->FindFolder(&context, request, &response)));
   return response;
 }
 
@@ -54,7 +50,7 @@ absl::StatusOr<std::vector<FolderFile>> List(Stub* stub, const std::string& path
   v1::ListFilesRequest request;
   request.set_path(path);
   v1::ListFilesResponse response;
-  ENTRAIN_RETURN_IF_ERROR(FromGrpcStatus(stub->ListFiles(&context, request, &response)));
+  ENTRAIN_RETURN_IF_ERROR(transport::FromGrpc(stub->ListFiles(&context, request, &response)));
   std::vector<FolderFile> files;
   for (const v1::ArtifactFile& file : response.files()) files.push_back({file.name(), file.bytes(), ""});
   return files;
@@ -83,7 +79,7 @@ class Upload {
       return sent;
     }
     writer_->WritesDone();
-    ENTRAIN_RETURN_IF_ERROR(FromGrpcStatus(writer_->Finish()));
+    ENTRAIN_RETURN_IF_ERROR(transport::FromGrpc(writer_->Finish()));
     ENTRAIN_RETURN_IF_ERROR(sent);
     return response_.was_there();
   }
@@ -165,7 +161,7 @@ absl::Status FetchFile(Stub* stub, const std::string& path, std::size_t index, I
     if (on_transfer) on_transfer(*progress);
   }
   if (!status.ok()) context.TryCancel();
-  const absl::Status ended = FromGrpcStatus(reader->Finish());
+  const absl::Status ended = transport::FromGrpc(reader->Finish());
   return status.ok() ? ended : status;
 }
 

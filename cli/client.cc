@@ -12,6 +12,7 @@
 
 #include "base/strings.h"
 #include "entrain/v1/sweep_service.grpc.pb.h"
+#include "transport/grpc_status.h"
 
 namespace entrain::cli {
 namespace {
@@ -63,16 +64,15 @@ std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address, const tra
                                                                  std::move(bearers));
 }
 
+// Says which coordinator, where only the connection failed.
 absl::Status FromGrpc(const grpc::Status& status, const std::string& address) {
-  if (status.ok()) return absl::OkStatus();
-  const auto code = static_cast<absl::StatusCode>(status.error_code());
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE) {
-    return absl::Status(code, StrCat("coordinator ", address, " cannot be reached: ", status.error_message()));
+    return absl::UnavailableError(StrCat("coordinator ", address, " cannot be reached: ", status.error_message()));
   }
   if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
-    return absl::Status(code, StrCat("coordinator ", address, " did not answer within ", kCallTimeoutSeconds, " s"));
+    return absl::DeadlineExceededError(StrCat("coordinator ", address, " did not answer within ", kCallTimeoutSeconds, " s"));
   }
-  return absl::Status(code, status.error_message());
+  return transport::FromGrpc(status);
 }
 
 }  // namespace

@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
-#include "coordinator/rpc/grpc_status.h"
+#include "transport/grpc_status.h"
 
 namespace entrain::rpc {
 namespace {
@@ -50,7 +50,7 @@ class Doorkeeper : public grpc::AuthMetadataProcessor {
   bool IsBlocking() const override { return false; }
   grpc::Status Process(const InputMetadata& metadata, grpc::AuthContext* context, OutputMetadata* /*consumed*/,
                        OutputMetadata* /*response*/) override {
-    return ToGrpc(access_->Admit(HeaderOf(metadata, ":path").value_or(""), {HeaderOf(metadata, "authorization"), CertificateText(context)}));
+    return transport::ToGrpc(access_->Admit(HeaderOf(metadata, ":path").value_or(""), {HeaderOf(metadata, "authorization"), CertificateText(context)}));
   }
 
  private:

@@ -11,7 +11,7 @@
 #include "base/hash.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
-#include "coordinator/rpc/grpc_status.h"
+#include "transport/grpc_status.h"
 
 namespace entrain::rpc {
 namespace {
@@ -55,7 +55,7 @@ absl::StatusOr<artifacts::FolderPlace> ArtifactService::PlaceOf(const Message& m
 grpc::Status ArtifactService::FindFolder(grpc::ServerContext* call, const v1::FindFolderRequest* request,
                                          v1::FindFolderResponse* response) {
   const absl::StatusOr<artifacts::FolderPlace> place = PlaceOf(*request, CallerOf(call));
-  if (!place.ok()) return ToGrpc(place.status());
+  if (!place.ok()) return transport::ToGrpc(place.status());
   response->set_complete(IsComplete(*place));
   if (response->complete()) return grpc::Status::OK;
   for (const artifacts::FolderFile& file : artifacts::ArrivedFiles(*place)) {
@@ -68,7 +68,7 @@ grpc::Status ArtifactService::FindFolder(grpc::ServerContext* call, const v1::Fi
 
 grpc::Status ArtifactService::PushFolder(grpc::ServerContext* call, grpc::ServerReader<v1::PushFolderRequest>* reader,
                                          v1::PushFolderResponse* response) {
-  return ToGrpc(Receive(call, reader, response));
+  return transport::ToGrpc(Receive(call, reader, response));
 }
 
 absl::StatusOr<std::string> ArtifactService::Readable(grpc::ServerContext* call, const std::string& path) const {
@@ -114,9 +114,9 @@ absl::Status ArtifactService::Receive(grpc::ServerContext* call, grpc::ServerRea
 
 grpc::Status ArtifactService::ListFiles(grpc::ServerContext* call, const v1::ListFilesRequest* request, v1::ListFilesResponse* response) {
   const absl::StatusOr<std::string> dir = Readable(call, request->path());
-  if (!dir.ok()) return ToGrpc(dir.status());
+  if (!dir.ok()) return transport::ToGrpc(dir.status());
   const absl::StatusOr<std::vector<artifacts::FolderFile>> files = artifacts::ListPlainFiles(*dir);
-  if (!files.ok()) return ToGrpc(files.status());
+  if (!files.ok()) return transport::ToGrpc(files.status());
   for (const artifacts::FolderFile& file : *files) {
     v1::ArtifactFile* listed = response->add_files();
     listed->set_name(file.name);
@@ -127,7 +127,7 @@ grpc::Status ArtifactService::ListFiles(grpc::ServerContext* call, const v1::Lis
 
 grpc::Status ArtifactService::ReadFile(grpc::ServerContext* call, const v1::ReadFileRequest* request,
                                        grpc::ServerWriter<v1::FileChunk>* writer) {
-  return ToGrpc(Send(call, *request, writer));
+  return transport::ToGrpc(Send(call, *request, writer));
 }
 
 absl::Status ArtifactService::Send(grpc::ServerContext* call, const v1::ReadFileRequest& request,

@@ -6,9 +6,9 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
-#include "coordinator/rpc/grpc_status.h"
 #include "coordinator/rpc/limits.h"
 #include "proto/convert.h"
+#include "transport/grpc_status.h"
 
 namespace entrain::rpc {
 namespace {
@@ -84,15 +84,15 @@ absl::Status FleetService::CheckReport(const WorkerId& worker, const domain::Att
 
 grpc::Status FleetService::Control(grpc::ServerContext* call, ControlStream* stream) {
   const auto place = context_.access->Enter(call);
-  if (!place.ok()) return ToGrpc(place.status());
+  if (!place.ok()) return transport::ToGrpc(place.status());
   v1::WorkerMessage first;
   const absl::StatusOr<domain::WorkerJoined> joined = Register(call, place->get(), stream, &first);
   if (absl::IsCancelled(joined.status())) return grpc::Status::OK;
-  if (!joined.ok()) return ToGrpc(joined.status());
+  if (!joined.ok()) return transport::ToGrpc(joined.status());
   const WorkerId worker = joined->info.id;
   auto connected =
       context_.fleet->Connect(worker, joined->incarnation, [call] { call->TryCancel(); }, first.hello().peer_address());
-  if (!connected.ok()) return ToGrpc(connected.status());
+  if (!connected.ok()) return transport::ToGrpc(connected.status());
   const std::shared_ptr<WorkerConnection> connection = *connected;
   Log(LogLevel::kInfo, "worker connected",
       {{"worker", worker.value()}, {"name", joined->info.name}, {"slots", std::to_string(joined->info.slots)}});
@@ -110,7 +110,7 @@ grpc::Status FleetService::Control(grpc::ServerContext* call, ControlStream* str
   context_.fleet->Disconnect(worker, connection);
   context_.post(domain::WorkerDisconnected{worker, joined->incarnation}).IgnoreError();
   Log(LogLevel::kInfo, "worker disconnected", {{"worker", worker.value()}, {"reason", std::string(status.message())}});
-  return ToGrpc(status);
+  return transport::ToGrpc(status);
 }
 
 absl::Status FleetService::ReadControl(const WorkerId& worker, WorkerConnection* connection, ControlStream* stream) {
@@ -155,13 +155,13 @@ grpc::Status FleetService::Samples(grpc::ServerContext* call,
   // The next batch is read only when this one is stored: a slow disk holds the worker back, not our memory.
   v1::SampleBatch batch;
   const auto place = context_.access->Enter(call);
-  if (!place.ok()) return ToGrpc(place.status());
+  if (!place.ok()) return transport::ToGrpc(place.status());
   const Caller caller = context_.access->CallerOf(*call);
   while (stream->Read(&batch)) {
     const absl::StatusOr<v1::SampleAck> ack = StoreBatch(batch, caller);
     if (!ack.ok()) {
       Log(LogLevel::kWarning, "samples not stored", {{"run", batch.key().run_id()}, {"reason", std::string(ack.status().message())}});
-      return ToGrpc(ack.status());
+      return transport::ToGrpc(ack.status());
     }
     if (!stream->Write(*ack)) break;
   }
@@ -195,12 +195,12 @@ absl::StatusOr<v1::SampleAck> FleetService::StoreBatch(const v1::SampleBatch& me
 
 grpc::Status FleetService::Logs(grpc::ServerContext* call, grpc::ServerReaderWriter<v1::LogAck, v1::LogChunk>* stream) {
   const auto place = context_.access->Enter(call);
-  if (!place.ok()) return ToGrpc(place.status());
+  if (!place.ok()) return transport::ToGrpc(place.status());
   const Caller caller = context_.access->CallerOf(*call);
   v1::LogChunk chunk;
   while (stream->Read(&chunk)) {
     const absl::Status status = StoreChunk(chunk, caller);
-    if (!status.ok()) return ToGrpc(status);
+    if (!status.ok()) return transport::ToGrpc(status);
     v1::LogAck ack;
     *ack.mutable_key() = chunk.key();
     ack.set_last_offset(chunk.last_offset());

@@ -6,11 +6,11 @@
 #include "base/strings.h"
 #include "coordinator/core/explain.h"
 #include "coordinator/rpc/checkpoint_files.h"
-#include "coordinator/rpc/grpc_status.h"
 #include "coordinator/rpc/limits.h"
 #include "coordinator/rpc/messages.h"
 #include "coordinator/rpc/sweep_intake.h"
 #include "proto/convert.h"
+#include "transport/grpc_status.h"
 
 namespace entrain::rpc {
 namespace {
@@ -128,7 +128,7 @@ absl::Status SweepService::DoSubmit(const v1::SubmitRequest& asked_for, const Ca
 grpc::Status SweepService::Submit(grpc::ServerContext* call, const v1::SubmitRequest* request, v1::SubmitResponse* response) {
   const Caller caller = context_.access->CallerOf(*call);
   const absl::Status status = DoSubmit(*request, caller, response);
-  return ToGrpc(context_.access->Record(caller, "submit", response->sweep_id(), status, StrCat(response->run_count(), " runs")));
+  return transport::ToGrpc(context_.access->Record(caller, "submit", response->sweep_id(), status, StrCat(response->run_count(), " runs")));
 }
 
 grpc::Status SweepService::ListSweeps(grpc::ServerContext* /*call*/, const v1::ListSweepsRequest* /*request*/,
@@ -143,7 +143,7 @@ grpc::Status SweepService::ListSweeps(grpc::ServerContext* /*call*/, const v1::L
 grpc::Status SweepService::GetSweep(grpc::ServerContext* /*call*/, const v1::GetSweepRequest* request, v1::Sweep* response) {
   const samples::PublishedState::View state = context_.published->Get();
   const absl::StatusOr<const core::Sweep*> sweep = FindSweep(*state, request->sweep_id());
-  if (!sweep.ok()) return ToGrpc(sweep.status());
+  if (!sweep.ok()) return transport::ToGrpc(sweep.status());
   *response = SweepMessage(*state, **sweep, &results_);
   return grpc::Status::OK;
 }
@@ -151,10 +151,10 @@ grpc::Status SweepService::GetSweep(grpc::ServerContext* /*call*/, const v1::Get
 grpc::Status SweepService::GetRun(grpc::ServerContext* /*call*/, const v1::GetRunRequest* request, v1::RunDetail* response) {
   const samples::PublishedState::View state = context_.published->Get();
   const absl::StatusOr<const core::Run*> run = FindRun(*state, request->run_id());
-  if (!run.ok()) return ToGrpc(run.status());
+  if (!run.ok()) return transport::ToGrpc(run.status());
   *response = DetailOf(*state, **run, results_.Of(**run));
   const auto evaluations = context_.samples->ReadEvaluations((*run)->id);
-  if (!evaluations.ok()) return ToGrpc(evaluations.status());
+  if (!evaluations.ok()) return transport::ToGrpc(evaluations.status());
   for (const store::StoredEvaluation& stored : *evaluations) *response->add_evaluations() = wire::ToWire(stored.evaluation);
   return grpc::Status::OK;
 }
@@ -183,7 +183,7 @@ absl::Status SweepService::DoWatch(grpc::ServerContext* call, const std::string&
 
 grpc::Status SweepService::Watch(grpc::ServerContext* call, const v1::WatchRequest* request,
                                  grpc::ServerWriter<v1::WatchUpdate>* writer) {
-  return ToGrpc(DoWatch(call, request->sweep_id(), writer));
+  return transport::ToGrpc(DoWatch(call, request->sweep_id(), writer));
 }
 
 absl::StatusOr<int> SweepService::Act(const std::string& id, domain::RunAction action, const std::string& by, const Caller& caller) {
@@ -217,7 +217,7 @@ grpc::Status SweepService::Tell(grpc::ServerContext* call, const Request& reques
   const Caller caller = context_.access->CallerOf(*call);
   const absl::StatusOr<int> runs = Act(request.id(), action, request.by(), caller);
   if (runs.ok()) response->set_runs(*runs);
-  return ToGrpc(context_.access->Record(caller, name, request.id(), runs.status(), runs.ok() ? StrCat(*runs, " runs") : ""));
+  return transport::ToGrpc(context_.access->Record(caller, name, request.id(), runs.status(), runs.ok() ? StrCat(*runs, " runs") : ""));
 }
 
 grpc::Status SweepService::Stop(grpc::ServerContext* call, const v1::StopRequest* request, v1::StopResponse* response) {
@@ -257,7 +257,7 @@ absl::Status SweepService::DoRetry(const v1::RetryRequest& request, const Caller
 grpc::Status SweepService::Retry(grpc::ServerContext* call, const v1::RetryRequest* request, v1::RetryResponse* response) {
   const Caller caller = context_.access->CallerOf(*call);
   const absl::Status status = DoRetry(*request, caller, response);
-  return ToGrpc(context_.access->Record(caller, "retry", request->id(), status, StrCat(response->run_ids_size(), " runs")));
+  return transport::ToGrpc(context_.access->Record(caller, "retry", request->id(), status, StrCat(response->run_ids_size(), " runs")));
 }
 
 absl::Status SweepService::DoLogs(grpc::ServerContext* call, const v1::LogsRequest& request,
@@ -288,7 +288,7 @@ absl::Status SweepService::DoLogs(grpc::ServerContext* call, const v1::LogsReque
 
 grpc::Status SweepService::Logs(grpc::ServerContext* call, const v1::LogsRequest* request,
                                 grpc::ServerWriter<v1::LogLine>* writer) {
-  return ToGrpc(DoLogs(call, *request, writer));
+  return transport::ToGrpc(DoLogs(call, *request, writer));
 }
 
 absl::Status SweepService::SendSamples(StreamPlaces::Place* place, const core::Run& run, const v1::FetchSamplesRequest& request,
@@ -332,17 +332,17 @@ absl::Status SweepService::DoFetch(grpc::ServerContext* call, const v1::FetchSam
 
 grpc::Status SweepService::FetchSamples(grpc::ServerContext* call, const v1::FetchSamplesRequest* request,
                                         grpc::ServerWriter<v1::FetchSamplesResponse>* writer) {
-  return ToGrpc(DoFetch(call, *request, writer));
+  return transport::ToGrpc(DoFetch(call, *request, writer));
 }
 
 grpc::Status SweepService::FetchCheckpoint(grpc::ServerContext* call, const v1::FetchCheckpointRequest* request,
                                            grpc::ServerWriter<v1::CheckpointPiece>* writer) {
   const auto place = context_.access->Enter(call);
-  if (!place.ok()) return ToGrpc(place.status());
+  if (!place.ok()) return transport::ToGrpc(place.status());
   const samples::PublishedState::View state = context_.published->Get();
   const absl::StatusOr<const core::Run*> run = FindRun(*state, request->run_id());
-  if (!run.ok()) return ToGrpc(run.status());
-  return ToGrpc(SendCheckpoint(**run, *request, *context_.artifacts, [&](const v1::CheckpointPiece& piece) { return WriteTo(writer, place->get(), piece); }));
+  if (!run.ok()) return transport::ToGrpc(run.status());
+  return transport::ToGrpc(SendCheckpoint(**run, *request, *context_.artifacts, [&](const v1::CheckpointPiece& piece) { return WriteTo(writer, place->get(), piece); }));
 }
 
 absl::Status SweepService::DoActOnWorker(const v1::ActOnWorkerRequest& request, const Caller& caller, v1::ActOnWorkerResponse* response) {
@@ -365,7 +365,7 @@ absl::Status SweepService::DoActOnWorker(const v1::ActOnWorkerRequest& request, 
 grpc::Status SweepService::ActOnWorker(grpc::ServerContext* call, const v1::ActOnWorkerRequest* request, v1::ActOnWorkerResponse* response) {
   const Caller caller = context_.access->CallerOf(*call);
   const absl::Status status = DoActOnWorker(*request, caller, response);
-  return ToGrpc(context_.access->Record(caller, domain::ParseWorkerAction(request->action()).has_value() ? request->action() : "act_on_worker", request->worker_id(), status, request->reason()));
+  return transport::ToGrpc(context_.access->Record(caller, domain::ParseWorkerAction(request->action()).has_value() ? request->action() : "act_on_worker", request->worker_id(), status, request->reason()));
 }
 
 grpc::Status SweepService::ListWorkers(grpc::ServerContext* /*call*/, const v1::ListWorkersRequest* /*request*/,

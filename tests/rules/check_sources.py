@@ -16,7 +16,7 @@ ROOMS = {
     "proto": {"protobuf"},
     "sweep": {"yaml-cpp", "nlohmann"},
     "data": {"sentencepiece", "compression", "nlohmann"},
-    "artifacts": {"proto", "protobuf", "grpc"},
+    "artifacts": {"proto", "protobuf", "grpc", "transport"},
     "transport": {"grpc", "openssl", "curl"},
     "policy": set(),
     "coordinator/scheduler": set(),

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "transport/grpc_status.h"
 
 namespace entrain::agent {
 namespace {
@@ -18,10 +19,6 @@ constexpr auto kLookInterval = std::chrono::milliseconds(100);
 constexpr std::int64_t kShutdownMs = 500;
 constexpr int kMaxPeerMessageBytes = 16 << 20;
 constexpr int kFastestClientPingMs = 1'000;
-
-grpc::Status ToGrpc(const absl::Status& status) {
-  return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message())};
-}
 
 // One answer, given on another thread.
 template <typename T>
@@ -54,7 +51,7 @@ grpc::Status AskAndWait(const grpc::ServerContext& call, T* response, Ask ask) {
   const auto awaited = std::make_shared<Awaited<T>>();
   ask([awaited](absl::StatusOr<T> value) { awaited->Give(std::move(value)); });
   absl::StatusOr<T> value = awaited->Wait(call);
-  if (!value.ok()) return ToGrpc(value.status());
+  if (!value.ok()) return transport::ToGrpc(value.status());
   *response = *std::move(value);
   return grpc::Status::OK;
 }
@@ -62,7 +59,7 @@ grpc::Status AskAndWait(const grpc::ServerContext& call, T* response, Ask ask) {
 grpc::Status Refuse(const grpc::ServerContext& call, const char* what, const absl::Status& why) {
   Log(LogLevel::kWarning, "refused another worker's call",
       {{"call", what}, {"peer", call.peer()}, {"reason", std::string(why.message())}});
-  return ToGrpc(why);
+  return transport::ToGrpc(why);
 }
 
 }  // namespace
