@@ -31,13 +31,6 @@ constexpr std::int64_t kLogPatienceMs = 10'000;
 constexpr std::int64_t kPreparedLimitMs = 60'000;
 constexpr std::int64_t kHeadPatienceMs = 45'000;
 
-AttemptEnd EndOf(EndCause cause, std::string message) {
-  AttemptEnd end;
-  end.cause = cause;
-  end.message = std::move(message);
-  return end;
-}
-
 // Makes the folder, on a gang's other machines their parts too, and starts the supervisor. An end when that was not possible; nothing is left behind then.
 std::optional<AttemptEnd> MakeAndStart(const v1::Launch& launch, const domain::WorkerInfo& self, const artifacts::ArtifactStore& store,
                                        const std::string& folder, const launcher::LaunchOptions& options, const transport::TlsFiles& tls) {
@@ -54,7 +47,7 @@ std::optional<AttemptEnd> MakeAndStart(const v1::Launch& launch, const domain::W
   if (status.ok() || absl::IsFailedPrecondition(status)) return std::nullopt;
   if (SpansMachines(launch)) CollectGangEnd(folder, {});
   RemoveAttemptFolder(folder);
-  return EndOf(EndCause::kLaunch, std::string(status.message()));
+  return AttemptEnd{.cause = EndCause::kLaunch, .message = std::string(status.message())};
 }
 
 // A root behind the coordinator while that is away: the checkpoint waits on this machine, as its record does.

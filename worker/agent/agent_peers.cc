@@ -166,10 +166,7 @@ void Agent::EndPart(const AttemptKey& key, PeerAnswer<v1::EndResponse> answer) {
 }
 
 void Agent::DropPrepared(LocalAttempt* local, EndCause cause, const std::string& why) {
-  AttemptEnd end;
-  end.cause = cause;
-  end.message = why;
-  Closed(local->key, std::move(end));
+  Closed(local->key, {.cause = cause, .message = why});
 }
 
 void Agent::AnswerEnd(LocalAttempt* local) {

@@ -21,13 +21,6 @@ using domain::EndCause;
 
 std::string GrantPath(const std::string& folder) { return launcher::RuntimePathsOf(folder, ::geteuid()).grant; }
 
-AttemptEnd EndBeforeBegin(EndCause cause, std::string message) {
-  AttemptEnd end;
-  end.cause = cause;
-  end.message = std::move(message);
-  return end;
-}
-
 // As if its ranks had run here.
 void KeepRecords(const attempt::AttemptFolder& files, const v1::EndResponse& part) {
   for (const v1::EndResponse::RankRecord& record : part.records()) {
@@ -59,10 +52,8 @@ void Explain(const std::vector<PartEnd>& parts, AttemptEnd* end) {
 
 // Ends the others' parts and brings home what their ranks left.
 std::vector<PartEnd> EndMachines(const std::string& folder) {
-  const absl::StatusOr<v1::StoredGrant> stored = LoadGrant(GrantPath(folder));
+  const absl::StatusOr<PeerClient> client = PeerClient::FromStored(GrantPath(folder));
   // Lost with the machine's memory: the others end without being told, as nobody of their gang answers.
-  if (!stored.ok()) return {};
-  const absl::StatusOr<PeerClient> client = PeerClient::Make(stored->grant(), {stored->tls_ca(), stored->tls_certificate(), stored->tls_key()});
   if (!client.ok()) return {};
   std::vector<PartEnd> parts = EndAll(*client);
   const attempt::AttemptFolder files(folder);
@@ -86,7 +77,7 @@ std::optional<AttemptEnd> MakeAttemptFolder(const v1::Launch& launch, const doma
   if (status.ok()) status = files.Create(std::get<attempt::AttemptSpec>(plan), launch.config_json());
   if (status.ok()) return std::nullopt;
   RemoveAttemptFolder(folder);
-  return EndBeforeBegin(EndCause::kStorage, std::string(status.message()));
+  return AttemptEnd{.cause = EndCause::kStorage, .message = std::string(status.message())};
 }
 
 void RemoveAttemptFolder(const std::string& folder) {
@@ -101,11 +92,11 @@ std::optional<AttemptEnd> PrepareMachines(const v1::Launch& launch, const std::s
   grant.set_launch(launch.signed_launch());
   grant.set_token(launch.peer_token());
   const absl::StatusOr<PeerClient> client = PeerClient::Make(grant, tls);
-  if (!client.ok()) return EndBeforeBegin(EndCause::kLaunch, std::string(client.status().message()));
+  if (!client.ok()) return AttemptEnd{.cause = EndCause::kLaunch, .message = std::string(client.status().message())};
   std::optional<AttemptEnd> end = PrepareAll(*client);
   if (!end) {
     const absl::Status stored = StoreGrant(GrantPath(folder), grant, tls);
-    if (!stored.ok()) end = EndBeforeBegin(EndCause::kStorage, std::string(stored.message()));
+    if (!stored.ok()) end = AttemptEnd{.cause = EndCause::kStorage, .message = std::string(stored.message())};
   }
   if (end) EndAll(*client);
   return end;

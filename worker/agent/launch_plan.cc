@@ -21,13 +21,6 @@ namespace {
 using domain::AttemptEnd;
 using domain::EndCause;
 
-AttemptEnd EndAtOnce(EndCause cause, std::string message) {
-  AttemptEnd end;
-  end.cause = cause;
-  end.message = std::move(message);
-  return end;
-}
-
 std::string Message(const absl::Status& status) { return std::string(status.message()); }
 
 // Sets the folders that the attempt reads; ok, or how it ends without them.
@@ -36,15 +29,17 @@ absl::StatusOr<AttemptEnd> ResolveFolders(const v1::Launch& launch, const domain
   absl::StatusOr<std::string> dataset = store.ResolveDataset(config.dataset.hash);
   if (!dataset.ok()) {
     const bool missing = absl::IsNotFound(dataset.status());
-    return EndAtOnce(missing ? EndCause::kUserError : EndCause::kStorage,
-                     StrCat("dataset ", config.dataset.ToString(), " is not readable under ", store.root(), ": ", Message(dataset.status())));
+    return AttemptEnd{
+        .cause = missing ? EndCause::kUserError : EndCause::kStorage,
+        .message = StrCat("dataset ", config.dataset.ToString(), " is not readable under ", store.root(), ": ", Message(dataset.status()))};
   }
   spec->dataset_dir = *dataset;
   if (!launch.resume_from().path().empty()) {
     const absl::StatusOr<std::string> resume = store.Resolve(launch.resume_from().path());
     if (!resume.ok()) {
-      return EndAtOnce(EndCause::kStorage, StrCat("checkpoint of step ", launch.resume_from().step(), " is not readable under ",
-                                                  store.root(), ": ", Message(resume.status())));
+      return AttemptEnd{.cause = EndCause::kStorage,
+                        .message = StrCat("checkpoint of step ", launch.resume_from().step(), " is not readable under ", store.root(), ": ",
+                                          Message(resume.status()))};
     }
     spec->resume_dir = *resume;
     spec->allow_inexact_resume = launch.changed_settings();
@@ -52,7 +47,8 @@ absl::StatusOr<AttemptEnd> ResolveFolders(const v1::Launch& launch, const domain
   if (!config.train.init_from.empty()) {
     const absl::StatusOr<std::string> init = store.Resolve(config.train.init_from);
     if (!init.ok()) {
-      return EndAtOnce(EndCause::kUserError, StrCat("train.init_from is not readable under ", store.root(), ": ", Message(init.status())));
+      return AttemptEnd{.cause = EndCause::kUserError,
+                        .message = StrCat("train.init_from is not readable under ", store.root(), ": ", Message(init.status()))};
     }
     spec->init_dir = *init;
   }
@@ -135,10 +131,12 @@ std::string BindSlots(const v1::Launch& launch, const domain::RunConfig& config,
 std::variant<attempt::AttemptSpec, AttemptEnd> PlanLaunch(const v1::Launch& launch, const domain::WorkerInfo& self,
                                                           const artifacts::ArtifactStore& store, const std::string& attempt_folder) {
   const absl::StatusOr<domain::RunConfig> config = sweep::ParseRunConfig(launch.config_json());
-  if (!config.ok()) return EndAtOnce(EndCause::kUserError, StrCat("run configuration: ", Message(config.status())));
+  if (!config.ok()) return AttemptEnd{.cause = EndCause::kUserError, .message = StrCat("run configuration: ", Message(config.status()))};
   attempt::AttemptSpec spec;
   spec.key = {RunId(launch.key().run_id()), launch.key().attempt()};
-  if (const std::string problem = BindSlots(launch, *config, self, &spec); !problem.empty()) return EndAtOnce(EndCause::kLaunch, problem);
+  if (const std::string problem = BindSlots(launch, *config, self, &spec); !problem.empty()) {
+    return AttemptEnd{.cause = EndCause::kLaunch, .message = problem};
+  }
   const absl::StatusOr<AttemptEnd> unresolved = ResolveFolders(launch, *config, store, &spec);
   if (unresolved.ok()) return *unresolved;
   spec.world_size = config->resources.WorldSize();

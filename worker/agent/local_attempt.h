@@ -70,7 +70,6 @@ struct LocalAttempt {
   std::int64_t prepared_boot_ms = 0;
   std::optional<domain::AttemptEnd> end;
   std::vector<PeerAnswer<v1::PrepareResponse>> await_prepared;
-  std::vector<PeerAnswer<v1::StartDaemonResponse>> await_started;
   std::vector<PeerAnswer<v1::EndResponse>> await_end;
 };
 

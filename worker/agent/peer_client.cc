@@ -15,6 +15,7 @@
 #include "base/files.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "transport/grpc_status.h"
 #include "worker/launcher/runtime_folder.h"
 
 namespace entrain::agent {
@@ -32,10 +33,6 @@ constexpr std::int64_t kEndPatienceMs = 4'000;
 constexpr auto kPause = std::chrono::milliseconds(200);
 constexpr int kKeepaliveMs = 10'000;
 constexpr int kConnectLimitMs = 3'000;
-
-absl::Status FromGrpc(const grpc::Status& status) {
-  return {static_cast<absl::StatusCode>(status.error_code()), status.error_message()};
-}
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> PeerChannel(const std::string& address, const transport::TlsFiles& tls) {
   grpc::ChannelArguments arguments;
@@ -64,6 +61,14 @@ std::optional<AttemptEnd> EndWithout(const PeerClient& client, int member, const
   return end;
 }
 
+// Every other machine at the same time; the answers in the order of the gang.
+template <typename Answer, typename Take>
+void AskAll(const PeerClient& client, absl::StatusOr<Answer> (PeerClient::*ask)(int) const, Take take) {
+  std::vector<std::future<absl::StatusOr<Answer>>> asked;
+  for (int member = 1; member < client.members(); ++member) asked.push_back(std::async(std::launch::async, ask, &client, member));
+  for (int member = 1; member < client.members(); ++member) take(member, asked[static_cast<std::size_t>(member - 1)].get());
+}
+
 }  // namespace
 
 absl::StatusOr<PeerClient> PeerClient::Make(const v1::PeerGrant& grant, const transport::TlsFiles& tls) {
@@ -72,6 +77,13 @@ absl::StatusOr<PeerClient> PeerClient::Make(const v1::PeerGrant& grant, const tr
   v1::Launch launch;
   if (!launch.ParseFromString(grant.launch())) return absl::InvalidArgumentError("the token's launch is damaged");
   return PeerClient(grant, std::move(launch), tls);
+}
+
+absl::StatusOr<PeerClient> PeerClient::FromStored(const std::string& path) {
+  ENTRAIN_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path));
+  v1::StoredGrant stored;
+  if (!stored.ParseFromString(bytes)) return absl::DataLossError(StrCat(path, " is damaged"));
+  return Make(stored.grant(), {stored.tls_ca(), stored.tls_certificate(), stored.tls_key()});
 }
 
 template <typename Call>
@@ -83,7 +95,7 @@ absl::Status PeerClient::Ask(int member, std::int64_t limit_ms, std::int64_t pat
   for (;;) {
     grpc::ClientContext context;
     context.set_deadline(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(limit_ms, GPR_TIMESPAN)));
-    const absl::Status status = FromGrpc(call(stub.get(), &context));
+    const absl::Status status = transport::FromGrpc(call(stub.get(), &context));
     if (!absl::IsUnavailable(status) || clock.BootMs() >= until_boot_ms) return status;
     std::this_thread::sleep_for(kPause);
   }
@@ -121,27 +133,18 @@ absl::StatusOr<v1::EndResponse> PeerClient::End(int member) const {
 }
 
 std::optional<AttemptEnd> PrepareAll(const PeerClient& client) {
-  std::vector<std::future<absl::StatusOr<v1::PrepareResponse>>> asked;
-  for (int member = 1; member < client.members(); ++member) {
-    asked.push_back(std::async(std::launch::async, [&client, member] { return client.Prepare(member); }));
-  }
   std::optional<AttemptEnd> end;
-  for (int member = 1; member < client.members(); ++member) {
-    const auto prepared = asked[static_cast<std::size_t>(member - 1)].get();
+  AskAll(client, &PeerClient::Prepare, [&](int member, const absl::StatusOr<v1::PrepareResponse>& prepared) {
     if (!end) end = EndWithout(client, member, prepared);
-  }
+  });
   return end;
 }
 
 std::vector<PartEnd> EndAll(const PeerClient& client) {
-  std::vector<std::future<absl::StatusOr<v1::EndResponse>>> asked;
-  for (int member = 1; member < client.members(); ++member) {
-    asked.push_back(std::async(std::launch::async, [&client, member] { return client.End(member); }));
-  }
   std::vector<PartEnd> ends;
-  for (int member = 1; member < client.members(); ++member) {
-    ends.push_back({NameOfMember(client, member), asked[static_cast<std::size_t>(member - 1)].get()});
-  }
+  AskAll(client, &PeerClient::End, [&](int member, absl::StatusOr<v1::EndResponse> end) {
+    ends.push_back({NameOfMember(client, member), std::move(end)});
+  });
   return ends;
 }
 
@@ -160,13 +163,6 @@ absl::Status StoreGrant(const std::string& path, const v1::PeerGrant& grant, con
   const int error = errno;
   ::close(descriptor);
   return written == static_cast<ssize_t>(bytes.size()) ? absl::OkStatus() : ErrnoStatus(error, "write", path);
-}
-
-absl::StatusOr<v1::StoredGrant> LoadGrant(const std::string& path) {
-  ENTRAIN_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path));
-  v1::StoredGrant stored;
-  if (!stored.ParseFromString(bytes)) return absl::DataLossError(StrCat(path, " is damaged"));
-  return stored;
 }
 
 }  // namespace entrain::agent

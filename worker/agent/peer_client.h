@@ -19,6 +19,8 @@ class PeerClient {
  public:
   // UNAUTHENTICATED without a token, INVALID_ARGUMENT for a damaged one or without TLS files.
   static absl::StatusOr<PeerClient> Make(const v1::PeerGrant& grant, const transport::TlsFiles& tls);
+  // From what StoreGrant left. NOT_FOUND without a file, DATA_LOSS for a damaged one.
+  static absl::StatusOr<PeerClient> FromStored(const std::string& path);
 
   const v1::Launch& launch() const { return launch_; }
   // Of the gang's members, 1 is the first that is not the head.
@@ -52,6 +54,5 @@ std::vector<PartEnd> EndAll(const PeerClient& client);
 
 // In memory-backed storage, for this user alone: for the rsh agent that mpirun starts, and for this daemon's next start.
 absl::Status StoreGrant(const std::string& path, const v1::PeerGrant& grant, const transport::TlsFiles& tls);
-absl::StatusOr<v1::StoredGrant> LoadGrant(const std::string& path);
 
 }  // namespace entrain::agent

@@ -44,8 +44,7 @@ absl::Status Start(const std::string& host, const std::vector<std::string>& word
   ENTRAIN_ASSIGN_OR_RETURN(const launcher::OrtedParameters parameters, launcher::ParseOrtedCommand(words));
   const char* folder = std::getenv(launcher::kFolderVariable);
   if (folder == nullptr) return absl::FailedPreconditionError("not inside a gang of entrain");
-  ENTRAIN_ASSIGN_OR_RETURN(const v1::StoredGrant stored, agent::LoadGrant(launcher::RuntimePathsOf(folder, ::geteuid()).grant));
-  ENTRAIN_ASSIGN_OR_RETURN(const agent::PeerClient client, agent::PeerClient::Make(stored.grant(), {stored.tls_ca(), stored.tls_certificate(), stored.tls_key()}));
+  ENTRAIN_ASSIGN_OR_RETURN(const agent::PeerClient client, agent::PeerClient::FromStored(launcher::RuntimePathsOf(folder, ::geteuid()).grant));
   ENTRAIN_ASSIGN_OR_RETURN(const int member, MemberOf(client.launch(), host));
   return client.StartDaemon(member, parameters);
 }

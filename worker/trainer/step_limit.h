@@ -10,6 +10,7 @@ namespace entrain::trainer {
 class StepLimit {
  public:
   using Duration = std::chrono::nanoseconds;
+  static constexpr Duration kFirst = std::chrono::minutes(10);
   static constexpr Duration kLeast = std::chrono::seconds(30);
   static constexpr int kTimesSlowest = 10;  // of the 99th percentile
   static constexpr std::size_t kRemembered = 1000;
@@ -23,7 +24,7 @@ class StepLimit {
   std::vector<Duration> steps_;  // a ring once it is full
   std::size_t next_ = 0;
   std::size_t added_ = 0;
-  Duration limit_ = std::chrono::minutes(10);
+  Duration limit_ = kFirst;
 };
 
 }  // namespace entrain::trainer

@@ -17,6 +17,7 @@
 #include "worker/trainer/loss_scale.h"
 #include "worker/trainer/optimizer.h"
 #include "worker/trainer/step_graph.h"
+#include "worker/trainer/step_limit.h"
 #include "worker/trainer/step_summary.h"
 #include "worker/trainer/training_run.h"
 
@@ -96,7 +97,7 @@ class TrainingStep {
   torch::Tensor host_clip_;     // kernels::clip, pinned beside a GPU
   StepGraph graph_;
   double captured_loss_scale_ = 0.0;
-  std::chrono::nanoseconds limit_ = std::chrono::minutes(10);
+  std::chrono::nanoseconds limit_ = StepLimit::kFirst;
   bool is_started_ = false;
   std::int64_t step_ = 0;  // that was started
 };
