@@ -7,6 +7,7 @@
 
 #include "absl/strings/escaping.h"
 #include "base/strings.h"
+#include "base/utc_text.h"
 
 namespace entrain {
 namespace {
@@ -18,15 +19,10 @@ std::string& Component() {
   return component;
 }
 
-std::string UtcNow() {
+std::int64_t WallMs() {
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);
-  tm parts{};
-  gmtime_r(&now.tv_sec, &parts);
-  char text[96];
-  std::snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", parts.tm_year + 1900, parts.tm_mon + 1,
-                parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, static_cast<int>(now.tv_nsec / 1'000'000));
-  return text;
+  return std::int64_t{now.tv_sec} * 1'000 + now.tv_nsec / 1'000'000;
 }
 
 std::string Quoted(const std::string& value) {
@@ -42,7 +38,7 @@ void SetLogLevel(LogLevel level) { minimum_level = level; }
 void Log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields) {
   if (level < minimum_level.load()) return;
   static constexpr const char* kNames[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
-  std::string line = StrCat(UtcNow(), " ", kNames[static_cast<int>(level)], " ", Component(), " ", message);
+  std::string line = StrCat(UtcText(WallMs()), " ", kNames[static_cast<int>(level)], " ", Component(), " ", message);
   for (const auto& [key, value] : fields) StrAppend(&line, " ", key, "=", Quoted(value));
   line += '\n';
   static std::mutex mutex;

@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <variant>
 
+#include "base/overloaded.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 
@@ -36,13 +37,6 @@ absl::Status CheckShape(const domain::RunSpec& spec, const Batch& batch) {
   }
   return absl::OkStatus();
 }
-
-template <typename... Ts>
-struct Overloaded : Ts... {
-  using Ts::operator()...;
-};
-template <typename... Ts>
-Overloaded(Ts...) -> Overloaded<Ts...>;
 
 }  // namespace
 

@@ -6,6 +6,7 @@
 
 #include "base/files.h"
 #include "base/log.h"
+#include "base/overloaded.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "coordinator/rpc/notice_json.h"
@@ -18,13 +19,6 @@ namespace {
 constexpr std::int64_t kShutdownGraceMs = 300;
 
 std::string HostOf(const std::string& address) { return address.substr(0, address.rfind(':')); }
-
-template <typename... Ts>
-struct Overloaded : Ts... {
-  using Ts::operator()...;
-};
-template <typename... Ts>
-Overloaded(Ts...) -> Overloaded<Ts...>;
 
 }  // namespace
 

@@ -4,15 +4,10 @@
 #include <string>
 #include <variant>
 
+#include "base/overloaded.h"
+
 namespace entrain::server {
 namespace {
-
-template <typename... Ts>
-struct FactVisitor : Ts... {
-  using Ts::operator()...;
-};
-template <typename... Ts>
-FactVisitor(Ts...) -> FactVisitor<Ts...>;
 
 metrics::VerdictLabels LabelsOf(const domain::VerdictRecorded& fact, const core::State& state) {
   metrics::VerdictLabels labels{.run_id = fact.run.value(),
@@ -47,7 +42,7 @@ void FactCounts::Gone(const RunId& run) {
 void FactCounts::Add(const std::vector<domain::Fact>& facts, const core::State& state, metrics::CoordinatorMetrics* metrics) {
   for (const domain::Fact& fact : facts) {
     const std::int64_t at_ms = fact.at_ms;
-    std::visit(FactVisitor{
+    std::visit(Overloaded{
                    [&](const domain::VerdictRecorded& verdict) { metrics->CountVerdict(LabelsOf(verdict, state)); },
                    [&](const domain::RunFinished& finished) {
                      metrics->CountRunFinished(std::string(domain::ToString(finished.state)));
