@@ -16,6 +16,7 @@
 
 #include "bench/operator_times.h"
 #include "worker/collective/collective.h"
+#include "worker/trainer/device.h"
 #include "worker/trainer/training_step.h"
 
 namespace entrain {
@@ -127,6 +128,7 @@ void Serve(const Shape& shape) {
 }  // namespace entrain
 
 int main(int argc, char** argv) {
+  entrain::trainer::AskForHugePages();
   entrain::Shape shape;
   std::string entropy = "on";
   CLI::App app("Serves training steps to bench/step.", "bench_step_server");

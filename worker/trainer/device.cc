@@ -54,6 +54,11 @@ std::string GpuModel(int) { return "unknown GPU"; }
 
 }  // namespace
 
+void AskForHugePages() {
+  // LibTorch reads it at its first allocation, and then aligns and advises blocks of 2 MiB and more.
+  ::setenv("THP_MEM_ALLOC_ENABLE", "1", /*overwrite=*/0);
+}
+
 absl::StatusOr<std::string> SelectDevice(const attempt::AttemptSpec& spec, int rank) {
   if (spec.device == "cpu") return spec.device;
   if (spec.device != "cuda") return absl::InvalidArgumentError(StrCat("device is '", spec.device, "'; known are cpu and cuda"));

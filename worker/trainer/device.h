@@ -16,6 +16,10 @@ absl::StatusOr<std::string> SelectDevice(const attempt::AttemptSpec& spec, int r
 // The hardware under which the same program gives the same bits: the CPU's instruction set, or the GPU's model.
 std::string HardwareModel(const std::string& device);
 
+// Large tensors on the CPU lie in huge pages from now on, where the kernel gives them on request: a step misses the TLB less, most of all in a
+// virtual machine. Before the first tensor; a THP_MEM_ALLOC_ENABLE in the environment goes before it.
+void AskForHugePages();
+
 // The CUDA stream that holds the calling thread's computation, a cudaStream_t; null stands for CUDA's default stream, and on a CPU.
 void* ComputeStream();
 

@@ -5,6 +5,7 @@
 #include "CLI/CLI.hpp"
 #include "base/build_id.h"
 #include "base/log.h"
+#include "worker/trainer/device.h"
 #include "worker/trainer/probe.h"
 #include "worker/trainer/rank_process.h"
 #include "worker/trainer/standalone.h"
@@ -97,6 +98,7 @@ int RunStandaloneCommand(const trainer::StandaloneOptions& options) {
 
 int main(int argc, char** argv) {
   SetLogComponent("entrain-trainer");
+  trainer::AskForHugePages();
   Arguments arguments;
   CLI::App app("Trains one run of entrain: a rank of a gang under its launcher, or the whole run on its own.", "entrain-trainer");
   app.footer(kFooter);
