@@ -63,6 +63,41 @@ class Server:
         self.process.stdout.close()
 
 
+class Crew:
+    """One contestant as several processes that take turns: which pages of memory a process got is worth several percent of its speed."""
+
+    def __init__(self, make, count):
+        self.members = [make() for _ in range(count)]
+        self.turn = 0
+
+    @property
+    def ready(self):
+        return self.members[0].ready
+
+    @property
+    def answers(self):
+        return [answer for member in self.members for answer in member.answers]
+
+    def warm_up(self, steps):
+        """Compilation and first allocations, which count nowhere."""
+        for member in self.members:
+            member.step(steps)
+            member.answers.clear()
+
+    def step(self):
+        """CPU seconds of a step of the one whose turn it is."""
+        member = self.members[self.turn % len(self.members)]
+        self.turn += 1
+        return member.step()
+
+    def best_wall(self):
+        return min(answer["wall"] for answer in self.answers)
+
+    def close(self):
+        for member in self.members:
+            member.close()
+
+
 def baseline(name, form, *arguments):
     python, environment = python_command()
     return Server(name, [*python, ROOT / "bench/baselines/gpt2_step.py", "--form", form, *arguments], environment)

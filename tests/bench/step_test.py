@@ -33,7 +33,7 @@ class Step(unittest.TestCase):
 
     def test_the_table_has_every_row(self):
         command = [ROOT / "bench/step", "--context", "16", "--tokens", "32", *SMALL, "--repetitions", "3", "--seconds", "1",
-                   "--rows", "entropy", "sdpa", "off",
+                   "--processes", "2", "--rows", "entropy", "sdpa", "off",
                    "--bin", BIN]
         done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stderr)
