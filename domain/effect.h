@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <variant>
 
@@ -17,7 +18,7 @@ struct LaunchAttempt {
   WorkerId worker;  // the gang's head
   AttemptKey key;
   Gang gang;
-  RunSpec spec;
+  std::shared_ptr<const RunSpec> spec;  // of the run; never null
   Checkpoint resume_from;
   bool changed_settings = false;  // the checkpoint was written under other settings
 };

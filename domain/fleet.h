@@ -41,6 +41,7 @@ struct WorkerInfo {
   SlotKind slot_kind = SlotKind::kCpu;
   std::int32_t slots = 0;
   std::string device;   // e.g. the GPU model or the processor
+  std::string peer_address;  // HOST:PORT of its peer service; empty: it takes no part in gangs over several machines
   friend bool operator==(const WorkerInfo&, const WorkerInfo&) = default;
 };
 

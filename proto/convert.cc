@@ -249,6 +249,7 @@ v1::Hello ToWire(const domain::WorkerInfo& info) {
   out.set_slot_kind(std::string(ToString(info.slot_kind)));
   out.set_slots(info.slots);
   out.set_device(info.device);
+  out.set_peer_address(info.peer_address);
   return out;
 }
 
@@ -266,24 +267,24 @@ absl::StatusOr<domain::WorkerInfo> FromWire(const v1::Hello& hello) {
   }
   return domain::WorkerInfo{WorkerId(hello.worker_id()), hello.name(), hello.version(),
                             hello.slot_kind() == "gpu" ? domain::SlotKind::kGpu : domain::SlotKind::kCpu, hello.slots(),
-                            hello.device()};
+                            hello.device(), hello.peer_address()};
 }
 
 v1::Launch ToWire(const domain::LaunchAttempt& launch, const std::string& sweep_name) {
   v1::Launch out;
   *out.mutable_key() = ToWire(launch.key);
   *out.mutable_gang() = ToWire(launch.gang);
-  out.set_config_json(launch.spec.config_json);
+  out.set_config_json(launch.spec->config_json);
   *out.mutable_resume_from() = ToWire(launch.resume_from);
   out.set_sweep_name(sweep_name);
-  out.set_variant(launch.spec.variant);
-  out.set_label(launch.spec.label);
-  out.set_n_layer(static_cast<std::int32_t>(launch.spec.n_layer));
-  out.set_n_head(static_cast<std::int32_t>(launch.spec.n_head));
-  out.set_context(launch.spec.context);
-  out.set_steps(launch.spec.steps);
+  out.set_variant(launch.spec->variant);
+  out.set_label(launch.spec->label);
+  out.set_n_layer(static_cast<std::int32_t>(launch.spec->n_layer));
+  out.set_n_head(static_cast<std::int32_t>(launch.spec->n_head));
+  out.set_context(launch.spec->context);
+  out.set_steps(launch.spec->steps);
   out.set_changed_settings(launch.changed_settings);
-  out.set_health(journal::EncodeHealthRules(launch.spec.health));
+  out.set_health(journal::EncodeHealthRules(launch.spec->health));
   return out;
 }
 

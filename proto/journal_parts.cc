@@ -259,11 +259,12 @@ void Encode(const domain::WorkerInfo& value, v1::WorkerInfo* out) {
   out->set_slot_kind(value.slot_kind == domain::SlotKind::kGpu ? "gpu" : "cpu");
   out->set_slots(value.slots);
   out->set_device(value.device);
+  out->set_peer_address(value.peer_address);
 }
 absl::Status Decode(const v1::WorkerInfo& from, domain::WorkerInfo* out) {
   if (from.slot_kind() != "cpu" && from.slot_kind() != "gpu") return UnknownText("worker_info.slot_kind", from.slot_kind());
   *out = {WorkerId(from.id()), from.name(), from.version(),
-          from.slot_kind() == "gpu" ? domain::SlotKind::kGpu : domain::SlotKind::kCpu, from.slots(), from.device()};
+          from.slot_kind() == "gpu" ? domain::SlotKind::kGpu : domain::SlotKind::kCpu, from.slots(), from.device(), from.peer_address()};
   return absl::OkStatus();
 }
 

@@ -36,7 +36,7 @@ void Machine::ComeUp(const AttemptKey& key) {
 void Machine::Train(const AttemptKey& key) {
   Folder* folder = Find(key);
   if (folder == nullptr || folder->gang != Gang::kUp || folder->hangs) return;
-  const domain::RunSpec& spec = folder->launch.spec;
+  const domain::RunSpec& spec = *folder->launch.spec;
   // Several steps at a time, about half a second apart.
   for (std::int64_t trained_ms = 0; trained_ms < 500; trained_ms += folder->script.step_ms) {
     if (folder->step >= spec.steps) {

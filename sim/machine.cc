@@ -134,8 +134,8 @@ void Machine::Do(const worker::StartAttempt& action) {
   if (folders_.contains(key)) return stage_->Break(info_.id.value(), " starts attempt ", key.ToString(), ", whose folder is there already");
   Folder& folder = folders_[key];
   folder.launch = action.launch;
-  folder.script = ScriptOf(stage_->seed(), action.launch.spec);
-  folder.fate = FateOf(stage_->seed(), key, action.launch.spec, stage_->weather().fail_attempt_per_mille);
+  folder.script = ScriptOf(stage_->seed(), *action.launch.spec);
+  folder.fate = FateOf(stage_->seed(), key, *action.launch.spec, stage_->weather().fail_attempt_per_mille);
   const bool bad = stage_->weather().bad_machine == info_.id && action.launch.gang.members.size() == 1;
   if (bad && stage_->rng().Below(4) > 0) {
     const bool comes_up = stage_->rng().Below(2) == 0;
@@ -294,7 +294,7 @@ void Machine::SendSamples(Folder* folder) {
   batch.key = folder->launch.key;
   const std::int64_t through = std::min(folder->step, folder->sent_step + 16);
   for (std::int64_t step = folder->sent_step + 1; step <= through; ++step) {
-    batch.samples.push_back(SampleOf(folder->script, folder->launch.spec, batch.key.attempt, step));
+    batch.samples.push_back(SampleOf(folder->script, *folder->launch.spec, batch.key.attempt, step));
   }
   folder->sent_step = through;
   network_->Up(link_, std::move(batch));

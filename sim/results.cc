@@ -104,7 +104,7 @@ void CheckRungs(const core::State& state, const core::Sweep& sweep, store::Sampl
       const double value = run->rungs[rung].value;
       const std::optional<double> again = MeanLoss(*run, samples, run->rungs[rung].step);
       if (again && std::abs(value - *again) > 1e-6) stage->Break("run ", id.value(), " has ", value, " at rung ", rung, ", its samples give ", *again);
-      rungs[rung].push_back({value, run.get()});
+      rungs[rung].push_back({value, &*run});
     }
   }
   for (std::size_t rung = 0; rung < rungs.size(); ++rung) CheckRung(rule, rung, rungs[rung], stage);

@@ -35,7 +35,7 @@ FleetModel::FleetModel(const FleetSizes& sizes, const core::CoreConfig& config, 
   for (std::int64_t i = 0; i < sizes_.workers; ++i) {
     const WorkerId id(StrCat("worker-", 100'000 + i));
     Emit(domain::WorkerRegistered{{.id = id, .name = StrCat("host", i), .version = "bench", .slot_kind = domain::SlotKind::kGpu,
-                                   .slots = sizes_.slots, .device = "gpu"}, 1});
+                                   .slots = sizes_.slots, .device = "gpu", .peer_address = StrCat("host", i, ":7071")}, 1});
     Emit(domain::WorkerHeard{id, true});
   }
   Occupy();

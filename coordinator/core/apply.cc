@@ -31,18 +31,18 @@ void KeepNewestAndBest(std::vector<domain::Checkpoint>* checkpoints, std::size_t
   checkpoints->erase(kept, newest);
 }
 
-std::shared_ptr<Run> NewRun(const Sweep& sweep, std::int64_t index, std::int64_t generation,
+Run NewRun(const Sweep& sweep, std::int64_t index, std::int64_t generation,
                             std::shared_ptr<const domain::RunSpec> spec, std::uint64_t number, const Stamp& stamp) {
-  auto run = std::make_shared<Run>();
-  run->id = domain::MakeRunId(sweep.id, spec->cell, generation);
-  run->sweep = sweep.id;
-  run->number = number;
-  run->index = index;
-  run->generation = generation;
-  run->priority = sweep.spec->priority;
-  run->owner = sweep.spec->owner;
-  run->spec = std::move(spec);
-  run->created_wall_ms = stamp.wall_ms;
+  Run run;
+  run.id = domain::MakeRunId(sweep.id, spec->cell, generation);
+  run.sweep = sweep.id;
+  run.number = number;
+  run.index = index;
+  run.generation = generation;
+  run.priority = sweep.spec->priority;
+  run.owner = sweep.spec->owner;
+  run.spec = std::move(spec);
+  run.created_wall_ms = stamp.wall_ms;
   return run;
 }
 
@@ -121,30 +121,30 @@ void ApplyBody(State* state, const Stamp& stamp, const domain::SweepAdmitted& fa
 
   auto runs = std::make_shared<std::vector<RunId>>();
   for (std::size_t i = 0; i < fact.spec.runs.size(); ++i) {
-    const auto run = NewRun(sweep, static_cast<std::int64_t>(i), 1, std::make_shared<const domain::RunSpec>(fact.spec.runs[i]),
-                            ++state->counters.runs, stamp);
-    AddHistory(run.get(), state->config, stamp, "queued", StrCat("submitted by ", spec->owner));
-    runs->push_back(run->id);
-    AddRun(state, run);
+    Run run = NewRun(sweep, static_cast<std::int64_t>(i), 1, std::make_shared<const domain::RunSpec>(fact.spec.runs[i]),
+                     ++state->counters.runs, stamp);
+    AddHistory(&run, state->config, stamp, "queued", StrCat("submitted by ", spec->owner));
+    runs->push_back(run.id);
+    AddRun(state, std::move(run));
   }
   sweep.runs = runs;
   state->sweeps_by_key.Set(SweepKey(spec->owner, fact.idempotency_key), fact.sweep);
   state->sweeps_by_number.Set(sweep.number, fact.sweep);
-  state->sweeps.Set(fact.sweep, std::make_shared<const Sweep>(std::move(sweep)));
+  state->sweeps.Set(fact.sweep, scheduler::CopyOnWrite<Sweep>(std::move(sweep)));
 }
 
 void ApplyBody(State* state, const Stamp& stamp, const domain::RunRetried& fact) {
   const Run previous = *state->FindRun(fact.previous);
   const std::string reason = StrCat("retry of ", fact.previous.value(), ", asked by ", fact.by);
-  const auto run = NewRun(*state->FindSweep(previous.sweep), previous.index, previous.generation + 1, previous.spec,
-                          ++state->counters.runs, stamp);
-  ENTRAIN_CHECK(run->id == fact.run);
-  run->previous = fact.previous;
-  run->rescue_of = previous.rescue_of;
-  run->fork = previous.fork;
-  run->reason = reason;
-  AddHistory(run.get(), state->config, stamp, "queued", reason);
-  AddRun(state, run);
+  Run run = NewRun(*state->FindSweep(previous.sweep), previous.index, previous.generation + 1, previous.spec,
+                   ++state->counters.runs, stamp);
+  ENTRAIN_CHECK(run.id == fact.run);
+  run.previous = fact.previous;
+  run.rescue_of = previous.rescue_of;
+  run.fork = previous.fork;
+  run.reason = reason;
+  AddHistory(&run, state->config, stamp, "queued", reason);
+  AddRun(state, std::move(run));
   EditRun(state, fact.previous, [&](Run* r) {
     r->next = fact.run;
     AddHistory(r, state->config, stamp, "retried", StrCat("as ", fact.run.value(), ", asked by ", fact.by));
@@ -165,19 +165,20 @@ void ApplyBody(State* state, const Stamp& stamp, const domain::RunPlaced& fact) 
   attempt.placed_wall_ms = stamp.wall_ms;
   for (const domain::GangMember& member : fact.gang.members) attempt.holds.push_back(member.worker);
   const std::string text = PlacementText(*state, fact);
+  const auto placed = std::make_shared<const Attempt>(std::move(attempt));
+  HoldSlots(state, *placed);
+  state->attempts.Set(fact.key, placed);
   EditRun(state, fact.key.run, [&](Run* run) {
     run->state = RunState::kStarting;
     run->paused_at_rung = false;
     run->attempt = fact.key.attempt;
-    run->current = std::make_shared<const Attempt>(attempt);
+    run->current = placed;
     run->wait.reset();
     run->aged = false;
     run->reserved.clear();
     run->reason = text;
     AddHistory(run, state->config, stamp, "placed", text);
   });
-  HoldSlots(state, attempt);
-  PutAttempt(state, std::move(attempt));
   ++state->counters.placements;
 }
 
@@ -231,14 +232,14 @@ void ApplyBody(State* state, const Stamp& stamp, const domain::RunRescued& fact)
   const std::string from = fact.from.path.empty() ? std::string("the start") : StrCat("step ", fact.from.step);
   const std::string reason = StrCat("rescue of ", fact.previous.value(), " from ", from);
   const auto index = static_cast<std::int64_t>(state->FindSweep(halted.sweep)->runs->size());
-  const auto run = NewRun(*state->FindSweep(halted.sweep), index, halted.generation,
-                          std::make_shared<const domain::RunSpec>(halted.spec->rescue.front()), ++state->counters.runs, stamp);
-  ENTRAIN_CHECK(run->id == fact.run);
-  run->rescue_of = fact.previous;
-  run->fork = fact.from;
-  run->reason = reason;
-  AddHistory(run.get(), state->config, stamp, "queued", reason);
-  AddRun(state, run);
+  Run run = NewRun(*state->FindSweep(halted.sweep), index, halted.generation,
+                   std::make_shared<const domain::RunSpec>(halted.spec->rescue.front()), ++state->counters.runs, stamp);
+  ENTRAIN_CHECK(run.id == fact.run);
+  run.rescue_of = fact.previous;
+  run.fork = fact.from;
+  run.reason = reason;
+  AddHistory(&run, state->config, stamp, "queued", reason);
+  AddRun(state, std::move(run));
   EditRun(state, fact.previous, [&](Run* r) {
     r->rescued_by = fact.run;
     AddHistory(r, state->config, stamp, "rescued", StrCat("as ", fact.run.value(), ", from ", from));
@@ -255,18 +256,27 @@ void ApplyBody(State* state, const Stamp& stamp, const domain::AttemptClosed& fa
   Attempt attempt = *state->FindAttempt(fact.key);
   attempt.end = fact.end;
   attempt.closed_wall_ms = stamp.wall_ms;
-  const std::vector<WorkerId> holds = attempt.holds;
-  PutAttempt(state, attempt);
-  for (const WorkerId& worker : holds) {
-    if (fact.end.cause != domain::EndCause::kMachineLost && !state->FindWorker(worker)->silent) {
-      ReleaseSlots(state, fact.key, worker);
+  const auto closed = std::make_shared<const Attempt>(std::move(attempt));
+  std::vector<WorkerId> still_held;
+  for (const WorkerId& worker : closed->holds) {
+    if (fact.end.cause == domain::EndCause::kMachineLost || state->FindWorker(worker)->silent) {
+      still_held.push_back(worker);
+    } else {
+      FreeSlots(state, fact.key, worker);
     }
   }
-  NoteStrike(state, attempt);
+  if (still_held.empty()) {
+    state->attempts.Erase(fact.key);
+  } else {
+    Attempt holding = *closed;
+    holding.holds = std::move(still_held);
+    state->attempts.Set(fact.key, std::make_shared<const Attempt>(std::move(holding)));
+  }
+  NoteStrike(state, *closed);
   EditRun(state, fact.key.run, [&](Run* run) {
-    if (attempt.started && run->spec->limits.max_duration_s > 0) run->ran_ms += stamp.at_ms - attempt.started_ms;
+    if (closed->started && run->spec->limits.max_duration_s > 0) run->ran_ms += stamp.at_ms - closed->started_ms;
     run->current.reset();
-    run->past.push_back(std::make_shared<const Attempt>(attempt));
+    run->past.push_back(closed);
     KeepNewest(&run->past, state->config.max_attempts_kept);
     if (fact.end.cause == domain::EndCause::kCompleted || fact.end.cause == domain::EndCause::kNonFinite) {
       run->pending_end = fact.end;

@@ -19,7 +19,10 @@ namespace entrain::core {
 
 class Decider {
  public:
-  Decider(State state, const domain::Event& event) : state_(std::move(state)), at_ms_(event.at_ms), wall_ms_(event.wall_ms) {}
+  Decider(State state, const domain::Event& event) : state_(std::move(state)), at_ms_(event.at_ms), wall_ms_(event.wall_ms) {
+    decision_.facts.reserve(8);
+    decision_.effects.reserve(4);
+  }
 
   // With everything decided so far.
   const State& state() const { return state_; }

@@ -27,29 +27,74 @@ scheduler::Holder HolderOf(const Run& run) {
   return {.sweep = run.sweep, .owner = run.owner, .priority = run.priority, .slots = run.spec->resources.WorldSize()};
 }
 
-void LeaveIndexes(State* state, const Run& run) {
-  if (const auto deadline = DeadlineOf(*state, run)) state->deadlines.Erase({*deadline, run.id});
-  if (InQueue(run)) state->index.queue.Remove(RequestOf(*state, run));
-  if (HeldBack(run)) state->backing_off.Erase({run.not_before_ms, run.id});
-  if (IsActive(run)) state->index.queue.CountActive(HolderOf(run), -1);
-  if (run.pending_end.has_value()) state->awaiting_judgement.Erase(run.id);
+// What the indexes know of a run, taken down before it changes.
+struct RunPlaces {
+  std::optional<std::int64_t> deadline;
+  bool in_queue = false;
+  bool held_back = false;
+  bool active = false;
+  bool awaits_judgement = false;
+  bool aged = false;
+  std::int64_t not_before_ms = 0;
+  std::vector<WorkerId> reserved;
+  friend bool operator==(const RunPlaces&, const RunPlaces&) = default;
+};
+RunPlaces PlacesOf(const State& state, const Run& run) {
+  return {DeadlineOf(state, run), InQueue(run), HeldBack(run), IsActive(run), run.pending_end.has_value(), run.aged, run.not_before_ms, run.reserved};
 }
 
-void EnterIndexes(State* state, const Run& run) {
-  if (const auto deadline = DeadlineOf(*state, run)) {
-    state->deadlines.Set({*deadline, run.id}, {});
+void LeaveIndexes(State* state, const Run& run, const RunPlaces& places) {
+  if (places.deadline) state->deadlines.Erase({*places.deadline, run.id});
+  if (places.in_queue) {
+    // Only what says where it stands.
+    scheduler::Request request;
+    request.sweep = run.sweep;
+    request.owner = run.owner;
+    request.priority = run.priority;
+    request.aged = places.aged;
+    request.number = run.number;
+    request.shape = scheduler::ShapeOf(run.spec->resources);
+    state->index.queue.Remove(request);
+  }
+  if (places.held_back) state->backing_off.Erase({places.not_before_ms, run.id});
+  if (places.active) state->index.queue.CountActive(HolderOf(run), -1);
+  if (places.awaits_judgement) state->awaiting_judgement.Erase(run.id);
+}
+
+void EnterIndexes(State* state, const Run& run, const RunPlaces& places) {
+  if (places.deadline) {
+    state->deadlines.Set({*places.deadline, run.id}, {});
   } else {
     state->progress.Erase(run.id);
   }
-  if (IsActive(run)) state->index.queue.CountActive(HolderOf(run), +1);
-  if (InQueue(run)) state->index.queue.Push(RequestOf(*state, run));
-  if (HeldBack(run)) state->backing_off.Set({run.not_before_ms, run.id}, {});
-  if (run.pending_end.has_value()) state->awaiting_judgement.Set(run.id, {});
+  if (places.active) state->index.queue.CountActive(HolderOf(run), +1);
+  if (places.in_queue) state->index.queue.Push(RequestOf(*state, run));
+  if (places.held_back) state->backing_off.Set({places.not_before_ms, run.id}, {});
+  if (places.awaits_judgement) state->awaiting_judgement.Set(run.id, {});
 }
 
-bool SameIndexes(const State& state, const Run& a, const Run& b) {
-  return a.aged == b.aged && a.reserved == b.reserved && DeadlineOf(state, a) == DeadlineOf(state, b) && InQueue(a) == InQueue(b) && HeldBack(a) == HeldBack(b) && a.not_before_ms == b.not_before_ms &&
-         IsActive(a) == IsActive(b) && a.pending_end.has_value() == b.pending_end.has_value();
+// Of a worker.
+struct WorkerPlaces {
+  std::int64_t last_heard_ms = 0;
+  bool silent = false;
+  bool quarantined = false;
+  std::int64_t quarantined_until_ms = 0;
+};
+WorkerPlaces PlacesOf(const Worker& worker) {
+  return {worker.last_heard_ms, worker.silent, worker.quarantined, worker.quarantined_until_ms};
+}
+
+// `before`: nullptr for a new one.
+void FollowWorker(State* state, const WorkerPlaces* before, const Worker& worker) {
+  const WorkerId& id = worker.info.id;
+  if (before == nullptr || before->last_heard_ms != worker.last_heard_ms || before->silent != worker.silent) {
+    if (before != nullptr) state->leases.Erase({before->last_heard_ms, id});
+    if (!worker.silent) state->leases.Set({worker.last_heard_ms, id}, {});
+  }
+  if (before != nullptr && before->quarantined) state->quarantines.Erase({before->quarantined_until_ms, id});
+  if (worker.quarantined && worker.quarantined_until_ms > 0) state->quarantines.Set({worker.quarantined_until_ms, id}, {});
+  const scheduler::Machine* known = state->index.fleet.Find(id);
+  if (known == nullptr || !IsMachineOf(*known, worker)) state->index.fleet.Put(id, MachineOf(worker));
 }
 
 }  // namespace
@@ -72,7 +117,7 @@ scheduler::Request RequestOf(const State& state, const Run& run) {
 
 scheduler::Machine MachineOf(const Worker& worker) {
   scheduler::Machine machine;
-  machine.machine_class = {.pool = {worker.info.slot_kind, worker.info.device}, .slots = worker.info.slots};
+  machine.machine_class = {.pool = {worker.info.slot_kind, worker.info.device}, .slots = worker.info.slots, .has_peers = !worker.info.peer_address.empty()};
   for (const domain::AttemptKey& holder : worker.slots) machine.busy.push_back(holder.attempt != 0);
   machine.free = static_cast<std::int32_t>(std::count(machine.busy.begin(), machine.busy.end(), false));
   machine.silent = worker.silent;
@@ -80,6 +125,15 @@ scheduler::Machine MachineOf(const Worker& worker) {
   machine.connected = worker.connected;
   machine.quarantined = worker.quarantined;
   return machine;
+}
+
+bool IsMachineOf(const scheduler::Machine& machine, const Worker& worker) {
+  const scheduler::MachineClass& known = machine.machine_class;
+  return known.slots == worker.info.slots && known.pool.kind == worker.info.slot_kind && known.pool.device == worker.info.device &&
+         known.has_peers == !worker.info.peer_address.empty() && machine.silent == worker.silent && machine.draining == worker.draining &&
+         machine.connected == worker.connected && machine.quarantined == worker.quarantined &&
+         std::equal(machine.busy.begin(), machine.busy.end(), worker.slots.begin(), worker.slots.end(),
+                    [](bool busy, const domain::AttemptKey& holder) { return busy == (holder.attempt != 0); });
 }
 
 std::optional<std::int64_t> DeadlineOf(const State& state, const Run& run) {
@@ -105,45 +159,42 @@ void HearProgress(State* state, const RunId& id, std::int64_t at_ms) {
   state->deadlines.Set({*DeadlineOf(*state, run), id}, {});
 }
 
-void AddRun(State* state, std::shared_ptr<const Run> run) {
-  ENTRAIN_CHECK_MSG(!state->runs.Contains(run->id), run->id.value());
-  EnterIndexes(state, *run);
-  state->runs.Set(run->id, run);
+void AddRun(State* state, Run run) {
+  ENTRAIN_CHECK_MSG(!state->runs.Contains(run.id), run.id.value());
+  EnterIndexes(state, run, PlacesOf(*state, run));
+  const RunId id = run.id;
+  state->runs.Set(id, scheduler::CopyOnWrite<Run>(std::move(run)));
 }
 
-void EditRun(State* state, const RunId& id, const std::function<void(Run*)>& edit) {
-  const std::shared_ptr<const Run>* found = state->runs.Find(id);
+void EditRun(State* state, const RunId& id, absl::FunctionRef<void(Run*)> edit) {
+  scheduler::CopyOnWrite<Run>* found = state->runs.Edit(id);
   ENTRAIN_CHECK_MSG(found != nullptr, id.value());
-  const std::shared_ptr<const Run> before = *found;
-  auto after = std::make_shared<Run>(*before);
-  edit(after.get());
-  const bool moves = !SameIndexes(*state, *before, *after);
-  if (moves) LeaveIndexes(state, *before);
-  if (moves) EnterIndexes(state, *after);
-  state->runs.Set(id, std::move(after));
+  Run* const run = found->Own();
+  const RunPlaces before = PlacesOf(*state, *run);
+  edit(run);
+  const RunPlaces after = PlacesOf(*state, *run);
+  if (before == after) return;
+  LeaveIndexes(state, *run, before);
+  EnterIndexes(state, *run, after);
 }
 
-void EditSweep(State* state, const SweepId& id, const std::function<void(Sweep*)>& edit) {
-  const Sweep* found = state->FindSweep(id);
+void EditSweep(State* state, const SweepId& id, absl::FunctionRef<void(Sweep*)> edit) {
+  scheduler::CopyOnWrite<Sweep>* found = state->sweeps.Edit(id);
   ENTRAIN_CHECK_MSG(found != nullptr, id.value());
-  auto after = std::make_shared<Sweep>(*found);
-  edit(after.get());
-  state->sweeps.Set(id, std::move(after));
+  edit(found->Own());
 }
 
 void PutWorker(State* state, Worker worker) {
   const WorkerId id = worker.info.id;
-  const Worker* before = state->FindWorker(id);
-  if (before == nullptr || before->last_heard_ms != worker.last_heard_ms || before->silent != worker.silent) {
-    if (before != nullptr) state->leases.Erase({before->last_heard_ms, id});
-    if (!worker.silent) state->leases.Set({worker.last_heard_ms, id}, {});
+  scheduler::CopyOnWrite<Worker>* known = state->workers.Edit(id);
+  if (known == nullptr) {
+    FollowWorker(state, nullptr, worker);
+    state->workers.Set(id, scheduler::CopyOnWrite<Worker>(std::move(worker)));
+    return;
   }
-  if (before != nullptr && before->quarantined) state->quarantines.Erase({before->quarantined_until_ms, id});
-  if (worker.quarantined && worker.quarantined_until_ms > 0) state->quarantines.Set({worker.quarantined_until_ms, id}, {});
-  scheduler::Machine machine = MachineOf(worker);
-  const scheduler::Machine* known = state->index.fleet.Find(id);
-  if (known == nullptr || !(*known == machine)) state->index.fleet.Put(id, machine);
-  state->workers.Set(id, std::make_shared<const Worker>(std::move(worker)));
+  const WorkerPlaces before = PlacesOf(**known);
+  *known = scheduler::CopyOnWrite<Worker>(std::move(worker));
+  FollowWorker(state, &before, **known);
 }
 
 void RemoveWorker(State* state, const WorkerId& id) {
@@ -155,12 +206,13 @@ void RemoveWorker(State* state, const WorkerId& id) {
   state->workers.Erase(id);
 }
 
-void EditWorker(State* state, const WorkerId& id, const std::function<void(Worker*)>& edit) {
-  const Worker* found = state->FindWorker(id);
+void EditWorker(State* state, const WorkerId& id, absl::FunctionRef<void(Worker*)> edit) {
+  scheduler::CopyOnWrite<Worker>* found = state->workers.Edit(id);
   ENTRAIN_CHECK_MSG(found != nullptr, id.value());
-  Worker worker = *found;
-  edit(&worker);
-  PutWorker(state, std::move(worker));
+  Worker* const worker = found->Own();
+  const WorkerPlaces before = PlacesOf(*worker);
+  edit(worker);
+  FollowWorker(state, &before, *worker);
 }
 
 void PutAttempt(State* state, Attempt attempt) {
@@ -172,19 +224,34 @@ void PutAttempt(State* state, Attempt attempt) {
   }
   const Run* run = state->FindRun(shared->key.run);
   if (run == nullptr || run->current == nullptr || run->current->key != shared->key) return;
-  EditRun(state, run->id, [&](Run* r) { r->current = shared; });
+  EditRun(state, shared->key.run, [&](Run* r) { r->current = shared; });
 }
 
 void HoldSlots(State* state, const Attempt& attempt) {
   for (const domain::GangMember& member : attempt.gang.members) {
-    EditWorker(state, member.worker, [&](Worker* worker) {
-      for (const std::int32_t slot : member.slots) {
-        domain::AttemptKey& holder = worker->slots.at(static_cast<std::size_t>(slot));
-        ENTRAIN_CHECK_MSG(holder.attempt == 0, StrCat("slot ", slot, " of ", worker->info.id.value(), " is held by ", holder.ToString()));
-        holder = attempt.key;
-      }
-    });
+    scheduler::CopyOnWrite<Worker>* found = state->workers.Edit(member.worker);
+    ENTRAIN_CHECK_MSG(found != nullptr, member.worker.value());
+    Worker* const worker = found->Own();
+    for (const std::int32_t slot : member.slots) {
+      domain::AttemptKey& holder = worker->slots.at(static_cast<std::size_t>(slot));
+      ENTRAIN_CHECK_MSG(holder.attempt == 0, StrCat("slot ", slot, " of ", worker->info.id.value(), " is held by ", holder.ToString()));
+      holder = attempt.key;
+    }
+    state->index.fleet.SetBusy(member.worker, member.slots, true);
   }
+}
+
+void FreeSlots(State* state, const domain::AttemptKey& key, const WorkerId& worker) {
+  scheduler::CopyOnWrite<Worker>* found = state->workers.Edit(worker);
+  ENTRAIN_CHECK_MSG(found != nullptr, worker.value());
+  std::vector<domain::AttemptKey>& slots = found->Own()->slots;
+  std::vector<std::int32_t> freed;
+  for (std::size_t slot = 0; slot < slots.size(); ++slot) {
+    if (slots[slot] != key) continue;
+    slots[slot] = {};
+    freed.push_back(static_cast<std::int32_t>(slot));
+  }
+  state->index.fleet.SetBusy(worker, freed, false);
 }
 
 void ReleaseSlots(State* state, const domain::AttemptKey& key, const WorkerId& worker) {
@@ -192,11 +259,7 @@ void ReleaseSlots(State* state, const domain::AttemptKey& key, const WorkerId& w
   if (found == nullptr) return;
   Attempt attempt = *found;
   if (std::erase(attempt.holds, worker) == 0) return;
-  EditWorker(state, worker, [&](Worker* w) {
-    for (domain::AttemptKey& holder : w->slots) {
-      if (holder == key) holder = {};
-    }
-  });
+  FreeSlots(state, attempt.key, worker);
   PutAttempt(state, std::move(attempt));
 }
 

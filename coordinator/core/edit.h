@@ -1,10 +1,10 @@
 // How Apply changes a State: one entity replaced at a time, the derived indexes kept in step. Private to the core.
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "coordinator/core/state.h"
 
 namespace entrain::core {
@@ -16,24 +16,27 @@ struct Stamp {
 };
 
 // Adds a run that is not there yet, and its place in the queue.
-void AddRun(State* state, std::shared_ptr<const Run> run);
-// Replaces the run by an edited copy; queue, caps and the other indexes follow.
-void EditRun(State* state, const RunId& id, const std::function<void(Run*)>& edit);
+void AddRun(State* state, Run run);
+// Changes the run; queue, caps and the other indexes follow.
+void EditRun(State* state, const RunId& id, absl::FunctionRef<void(Run*)> edit);
 // When one of the run's limits is reached, as far as this state knows; nullopt: never.
 std::optional<std::int64_t> DeadlineOf(const State& state, const Run& run);
 // Samples arrived.
 void HearProgress(State* state, const RunId& id, std::int64_t at_ms);
-void EditSweep(State* state, const SweepId& id, const std::function<void(Sweep*)>& edit);
+void EditSweep(State* state, const SweepId& id, absl::FunctionRef<void(Sweep*)> edit);
 // Replaces or adds; the fleet and the leases follow.
 void PutWorker(State* state, Worker worker);
 // It holds nothing.
 void RemoveWorker(State* state, const WorkerId& id);
-void EditWorker(State* state, const WorkerId& id, const std::function<void(Worker*)>& edit);
+void EditWorker(State* state, const WorkerId& id, absl::FunctionRef<void(Worker*)> edit);
 // Replaces the attempt where it is kept: by key while it holds slots, and in its run while it is current.
 void PutAttempt(State* state, Attempt attempt);
 
-// Marks or frees the slots that the attempt holds on this worker. Freeing also ends its hold.
+// Marks the slots of its gang as the attempt's.
 void HoldSlots(State* state, const Attempt& attempt);
+// Frees those that it holds on this worker; its `holds` is the caller's to change.
+void FreeSlots(State* state, const domain::AttemptKey& key, const WorkerId& worker);
+// The same, and ends its hold there.
 void ReleaseSlots(State* state, const domain::AttemptKey& key, const WorkerId& worker);
 
 void AddHistory(Run* run, const CoreConfig& config, const Stamp& stamp, std::string what, std::string reason);
@@ -43,6 +46,8 @@ bool InQueue(const Run& run);   // may be placed now
 bool HeldBack(const Run& run);  // queued, but not before a time
 bool IsActive(const Run& run);  // counts against its sweep's cap
 scheduler::Machine MachineOf(const Worker& worker);
+// Whether that is what MachineOf gives; without making one.
+bool IsMachineOf(const scheduler::Machine& machine, const Worker& worker);
 
 // Keys of two owners never meet.
 std::string SweepKey(const std::string& owner, const std::string& idempotency_key);

@@ -103,21 +103,26 @@ std::vector<RunId> ChangedForever(const State& state) {
 }
 
 // What was placed moved its owner's share, and with it perhaps which gang goes first and keeps its machines: planned again until
-// nothing more can start.
-scheduler::Plan PlaceAll(Decider* d, std::size_t max_listed) {
+// nothing more can start. The last plan's waiting runs.
+std::vector<scheduler::Request> PlaceAll(Decider* d, std::size_t max_listed) {
   std::size_t left = d->config().max_placements_per_event;
   for (;;) {
-    scheduler::Plan plan = scheduler::MakePlan(d->state().index, left, max_listed);
-    for (const scheduler::Placement& placement : plan.placements) Launch(d, placement);
-    left -= plan.placements.size();
-    if (plan.placements.empty() || !plan.waits || plan.more || left == 0) return plan;
+    scheduler::Planner planner(&d->state().index, max_listed);
+    const std::size_t before = left;
+    while (left > 0) {
+      const std::optional<scheduler::Placement> next = planner.Next();
+      if (!next.has_value()) break;
+      Launch(d, *next);
+      --left;
+    }
+    if (left == before || left == 0 || !planner.waits()) return planner.waiting();
   }
 }
 
 }  // namespace
 
 domain::LaunchAttempt LaunchOf(const Run& run) {
-  return {run.current->gang.members.front().worker, run.current->key, run.current->gang, *run.spec, run.current->resume_from,
+  return {run.current->gang.members.front().worker, run.current->key, run.current->gang, run.spec, run.current->resume_from,
           !run.fork.path.empty() && run.current->resume_from.path == run.fork.path};
 }
 
@@ -135,15 +140,15 @@ void ReleaseHeldBack(Decider* d) {
 
 std::vector<scheduler::Request> Place(Decider* d) {
   const bool fleet_changed = ChangedFleet(*d);
-  const scheduler::Plan plan = PlaceAll(d, fleet_changed || d->preemption_asked() ? scheduler::kMaxWaitingListed : 0);
+  const std::vector<scheduler::Request> waiting = PlaceAll(d, fleet_changed || d->preemption_asked() ? scheduler::kMaxWaitingListed : 0);
   // Before the first of each class learns it.
   const std::vector<RunId> changed = fleet_changed ? ChangedForever(d->state()) : std::vector<RunId>();
   // Not after every event: looking up who goes first costs more than placing.
-  const std::size_t stored = fleet_changed ? plan.waiting.size() : std::min(kStoredInLine, plan.waiting.size());
-  for (std::size_t i = 0; i < stored; ++i) StoreWait(d, plan.waiting[i].run);
+  const std::size_t stored = fleet_changed ? waiting.size() : std::min(kStoredInLine, waiting.size());
+  for (std::size_t i = 0; i < stored; ++i) StoreWait(d, waiting[i].run);
   for (const RunId& run : NewlyQueued(*d)) StoreWait(d, run);
   for (const RunId& run : changed) StoreWait(d, run);
-  return plan.waiting;
+  return waiting;
 }
 
 }  // namespace entrain::core

@@ -46,7 +46,7 @@ std::vector<scheduler::Occupied> MachinesFor(const Decider& d, const scheduler::
   std::vector<scheduler::Occupied> machines;
   for (const auto& [id, machine] : d.state().index.fleet.machines()) {
     if (!machine->Usable() || machine->machine_class.slots < request.shape.ranks) continue;
-    scheduler::Occupied occupied{id, machine->machine_class.pool, machine->free, 0, {}};
+    scheduler::Occupied occupied{id, machine->machine_class.pool, machine->free, 0, {}, machine->machine_class.has_peers};
     AddHolders(d, *d.state().FindWorker(id), request.priority, &occupied);
     machines.push_back(std::move(occupied));
   }

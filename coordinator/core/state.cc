@@ -16,8 +16,13 @@ bool SameValues(const std::vector<std::shared_ptr<const T>>& a, const std::vecto
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), SameValue<T>);
 }
 
-template <typename Key, typename Value>
-bool SameMap(const Shared<Key, Value>& a, const Shared<Key, Value>& b) {
+template <typename T>
+bool SameValue(const scheduler::CopyOnWrite<T>& a, const scheduler::CopyOnWrite<T>& b) {
+  return a.Shares(b) || *a == *b;
+}
+
+template <typename Map>
+bool SameMap(const Map& a, const Map& b) {
   return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](const auto& x, const auto& y) {
            return x.first == y.first && SameValue(x.second, y.second);
          });
@@ -25,8 +30,8 @@ bool SameMap(const Shared<Key, Value>& a, const Shared<Key, Value>& b) {
 
 template <typename Key, typename Value>
 const Value* FindIn(const Shared<Key, Value>& map, const Key& key) {
-  const std::shared_ptr<const Value>* found = map.Find(key);
-  return found == nullptr ? nullptr : found->get();
+  const scheduler::CopyOnWrite<Value>* found = map.Find(key);
+  return found == nullptr ? nullptr : &**found;
 }
 
 // A verdict's values may be NaN, which differs from itself.
@@ -103,7 +108,10 @@ std::string Worker::StatusText() const {
 const Sweep* State::FindSweep(const SweepId& id) const { return FindIn(sweeps, id); }
 const Run* State::FindRun(const RunId& id) const { return FindIn(runs, id); }
 const Worker* State::FindWorker(const WorkerId& id) const { return FindIn(workers, id); }
-const Attempt* State::FindAttempt(const domain::AttemptKey& key) const { return FindIn(attempts, key); }
+const Attempt* State::FindAttempt(const domain::AttemptKey& key) const {
+  const std::shared_ptr<const Attempt>* found = attempts.Find(key);
+  return found == nullptr ? nullptr : found->get();
+}
 
 bool IsCurrent(const State& state, const domain::AttemptKey& key) {
   const Run* run = state.FindRun(key.run);

@@ -203,7 +203,7 @@ struct Counters {
 };
 
 template <typename Key, typename Value>
-using Shared = scheduler::PersistentMap<Key, std::shared_ptr<const Value>>;
+using Shared = scheduler::PersistentMap<Key, scheduler::CopyOnWrite<Value>>;
 
 struct State {
   State() = default;
@@ -214,7 +214,7 @@ struct State {
   Shared<RunId, Run> runs;
   Shared<WorkerId, Worker> workers;
   // Attempts that hold slots anywhere: those that live and closed ones whose machines have not let go.
-  Shared<domain::AttemptKey, Attempt> attempts;
+  scheduler::PersistentMap<domain::AttemptKey, std::shared_ptr<const Attempt>> attempts;
   scheduler::PersistentMap<std::string, SweepId> sweeps_by_key;
   // Sweeps in order of admission.
   scheduler::PersistentMap<std::uint64_t, SweepId> sweeps_by_number;

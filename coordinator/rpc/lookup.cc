@@ -20,7 +20,7 @@ absl::StatusOr<const Value*> FindByPrefix(const core::Shared<Id, Value>& map, st
     if (at->first.value().substr(0, prefix.size()) != prefix) break;
     if (++count > kShownCandidates) break;
     StrAppend(&candidates, count == 1 ? "" : ", ", at->first.value());
-    found = at->second.get();
+    found = &*at->second;
   }
   if (count == 0) return absl::NotFoundError(StrCat("no ", kind, " \"", prefix, "\""));
   if (count == 1) return found;
@@ -77,7 +77,7 @@ absl::StatusOr<const core::Worker*> FindWorker(const core::State& state, std::st
   for (const auto& [id, worker] : state.workers) {
     if (worker->info.name != text) continue;
     if (named != nullptr) return absl::InvalidArgumentError(StrCat("several workers are called \"", text, "\": use an id"));
-    named = worker.get();
+    named = &*worker;
   }
   if (named != nullptr) return named;
   return FindByPrefix(state.workers, text, "worker");

@@ -23,6 +23,7 @@ struct Sizes {
   std::int64_t machines = 0;
   std::int64_t slots = 0;
   std::int64_t largest = 0;
+  std::int64_t without_peers = 0;  // machines
 };
 
 Sizes SizesOf(const Fleet& fleet) {
@@ -31,6 +32,7 @@ Sizes SizesOf(const Fleet& fleet) {
     sizes.machines += class_fleet->known;
     sizes.slots += class_fleet->known * machine_class.slots;
     sizes.largest = std::max<std::int64_t>(sizes.largest, machine_class.slots);
+    if (!machine_class.has_peers) sizes.without_peers += class_fleet->known;
   }
   return sizes;
 }
@@ -48,6 +50,7 @@ struct Unusable {
   std::int64_t quarantined = 0;
   std::int64_t too_small = 0;
   std::int64_t busy = 0;
+  std::int64_t without_peers = 0;
 };
 
 Unusable UnusableOf(const Fleet& fleet, const Shape& shape) {
@@ -63,6 +66,8 @@ Unusable UnusableOf(const Fleet& fleet, const Shape& shape) {
         unusable.too_small += count;
       } else if (free < shape.ranks) {
         unusable.busy += count;
+      } else if (!machine_class.has_peers && free / shape.ranks < shape.machines) {
+        unusable.without_peers += count;
       }
     }
   }
@@ -82,6 +87,7 @@ std::string UnusableText(const Fleet& fleet, const Shape& shape) {
   add(unusable.quarantined, "quarantined");
   add(unusable.too_small, "too small");
   add(unusable.busy, "busy");
+  add(unusable.without_peers, "without --peer-listen");
   return text;
 }
 
@@ -92,12 +98,12 @@ std::string AheadText(const Index& index, const Request& request, const RunNames
     text = StrCat("; runs of ", *owner, " go first, who holds ", Count(index.queue.SlotsOf(*owner), "slot"), " to ", request.owner, "'s ",
                   index.queue.SlotsOf(request.owner));
   }
-  const std::vector<RunId> ahead = index.queue.Ahead(request, kMaxCountedAhead);
-  if (ahead.empty()) return text.empty() ? "; it is next" : text;
-  const std::string many = ahead.size() == kMaxCountedAhead ? " or more" : "";
-  StrAppend(&text, "; ", ahead.size(), many, ahead.size() == 1 ? " run goes first (" : " runs go first (");
-  for (std::size_t i = 0; i < std::min(ahead.size(), kMaxNamedAhead); ++i) StrAppend(&text, i == 0 ? "" : ", ", name(ahead[i]));
-  return StrCat(text, ahead.size() > kMaxNamedAhead ? ", ...)" : ")");
+  const Queue::AheadOf ahead = index.queue.Ahead(request, kMaxCountedAhead, kMaxNamedAhead);
+  if (ahead.count == 0) return text.empty() ? "; it is next" : text;
+  const std::string many = ahead.count == kMaxCountedAhead ? " or more" : "";
+  StrAppend(&text, "; ", ahead.count, many, ahead.count == 1 ? " run goes first (" : " runs go first (");
+  for (std::size_t i = 0; i < ahead.first.size(); ++i) StrAppend(&text, i == 0 ? "" : ", ", name(ahead.first[i]));
+  return StrCat(text, ahead.count > ahead.first.size() ? ", ...)" : ")");
 }
 
 }  // namespace
@@ -107,7 +113,11 @@ WaitReason ExplainFit(const Fleet& fleet, const Shape& shape) {
   if (CouldEverFit(fleet, shape)) return {false, ""};
   const Sizes sizes = SizesOf(fleet);
   if (shape.machines == 1 || sizes.largest < shape.ranks) return {true, StrCat(Needs(shape), "; ", LargestText(sizes))};
-  return {true, StrCat(Needs(shape), "; ", Count(sizes.machines, "machine"), " with ", sizes.slots, " slots in all cannot hold them")};
+  std::string text = StrCat(Needs(shape), "; ", Count(sizes.machines, "machine"), " with ", sizes.slots, " slots in all cannot hold them");
+  if (sizes.without_peers > 0) {
+    StrAppend(&text, ": ", sizes.without_peers, " of them ", sizes.without_peers == 1 ? "shares" : "share", " no gang (started without --peer-listen)");
+  }
+  return {true, text};
 }
 
 WaitReason Explain(const Index& index, const Request& request, const RunNames& name) {

@@ -38,15 +38,6 @@ void Fleet::Remove(const WorkerId& worker) {
   machines_.Erase(worker);
 }
 
-void Fleet::Keep(const WorkerId& worker) {
-  Machine* const machine = machines_.Edit(worker)->Own();
-  if (machine->Usable()) {
-    classes_.Edit(machine->machine_class)->Own()->usable_by_free[static_cast<std::size_t>(machine->free)].Erase(worker);
-    free_slots_ -= machine->free;
-  }
-  machine->kept = true;
-}
-
 void Fleet::SetBusy(const WorkerId& worker, const std::vector<std::int32_t>& slots, bool busy) {
   CopyOnWrite<Machine>* known = machines_.Edit(worker);
   ENTRAIN_CHECK(known != nullptr);

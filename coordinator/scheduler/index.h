@@ -33,6 +33,7 @@ struct Pool {
 struct MachineClass {
   Pool pool;
   std::int32_t slots = 0;
+  bool has_peers = true;  // it may hold a part of a gang over several machines
   friend auto operator<=>(const MachineClass&, const MachineClass&) = default;
 };
 
@@ -45,8 +46,7 @@ struct Machine {
   bool draining = false;
   bool connected = false;
   bool quarantined = false;
-  bool kept = false;  // for a large gang that goes first; only ever set on a plan's scratch copy
-  bool Usable() const { return !silent && !draining && connected && !quarantined && !kept; }
+  bool Usable() const { return !silent && !draining && connected && !quarantined; }
   friend bool operator==(const Machine&, const Machine&) = default;
 };
 
@@ -67,8 +67,6 @@ class Fleet {
   void Put(const WorkerId& worker, const Machine& machine);
   // It must be there.
   void Remove(const WorkerId& worker);
-  // Sets `kept`. It must be there.
-  void Keep(const WorkerId& worker);
   void SetBusy(const WorkerId& worker, const std::vector<std::int32_t>& slots, bool busy);
   const Machine* Find(const WorkerId& worker) const;
 
@@ -180,9 +178,12 @@ class Queue {
   const PersistentMap<QueueClass, Line>& classes() const { return classes_; }
   QueueClass ClassOf(const Request& request) const;
   Turn TurnOf(const std::string& owner, const Rank& rank) const;
-  // Waiting runs, of sweeps below their caps, that go before this one whatever the fair shares become; O(owners + answer), stops at
-  // `limit`.
-  std::vector<RunId> Ahead(const Request& request, std::size_t limit) const;
+  // Waiting runs, of sweeps below their caps, that go before this one whatever the fair shares become: O(classes up to the limit * log n).
+  struct AheadOf {
+    std::size_t count = 0;     // counting stops at `limit`
+    std::vector<RunId> first;  // of them, by rank; at most `named`
+  };
+  AheadOf Ahead(const Request& request, std::size_t limit, std::size_t named) const;
   // Of the owners whose runs of the same priority go first because they hold fewer slots, the one with the fewest; nullptr: none.
   const std::string* OwnerAhead(const Request& request) const;
   std::size_t size() const { return size_; }
@@ -192,6 +193,7 @@ class Queue {
     std::int64_t cap = 0;
     std::int64_t active = 0;
   };
+  std::vector<RunId> FirstAhead(const Request& request, std::size_t named) const;
   void Refresh(const QueueClass& queue_class, std::optional<Rank> old_head);
   std::optional<Rank> HeadRank(const QueueClass& queue_class) const;
   void CountShape(const Shape& shape, int change);

@@ -2,7 +2,7 @@
 // copy shares none at all: they are changed where they are. The core publishes its whole state after every commit, decides on a scratch
 // copy and throws it away; neither may cost O(everything), and a decision that touches the same run five times copies its path once.
 //
-// A map is a value: one thread changes its own copy while others read theirs. Nodes are counted atomically, and one that is shared is
+// A map is a value, of fewer than 2^26 entries: one thread changes its own copy while others read theirs. Nodes are counted atomically, and one that is shared is
 // never changed.
 #pragma once
 
@@ -38,14 +38,22 @@ class CopyOnWrite {
   // The value, this owner's alone.
   T* Own() {
     // Acquire: whoever dropped it last has finished reading it.
-    if (box_->owners.load(std::memory_order_acquire) != 1) *this = CopyOnWrite(box_->value);
+    if (box_->owners.load(std::memory_order_acquire) != 1) {
+      Box* const mine = new Box(box_->value);
+      Drop();
+      box_ = mine;
+    }
     return &box_->value;
   }
+  bool Shares(const CopyOnWrite& other) const { return box_ == other.box_; }
+  // A copy of this owner is about to be made.
+  void Prefetch() const { __builtin_prefetch(box_, 1); }
 
  private:
   struct Box {
     Box() = default;
-    explicit Box(T v) : value(std::move(v)) {}
+    explicit Box(T&& v) : value(std::move(v)) {}
+    explicit Box(const T& v) : value(v) {}
     static void* operator new(std::size_t) { return SpareBlocks<sizeof(Box)>::Take(); }
     static void operator delete(void* block) { SpareBlocks<sizeof(Box)>::Give(block); }
     std::atomic<std::uint32_t> owners{1};
@@ -89,14 +97,16 @@ class PersistentMap {
    private:
     Node* node_ = nullptr;
   };
+  // With a string for a key and a counted value it is one line of the processor's cache.
   struct Node {
-    std::pair<Key, Value> entry;
+    std::atomic<std::uint32_t> owners{1};
+    std::uint32_t height : 6 = 1;
+    std::uint32_t size : 26 = 1;
     Link left;
     Link right;
-    std::int32_t height = 1;
-    std::atomic<std::uint32_t> owners{1};
+    std::pair<Key, Value> entry;
     Node(const Key& key, Value value) : entry(key, std::move(value)) {}
-    Node(const Node& other) : entry(other.entry), left(other.left), right(other.right), height(other.height) {}
+    Node(const Node& other) : height(other.height), size(other.size), left(other.left), right(other.right), entry(other.entry) {}
     Node& operator=(const Node&) = delete;
     static void* operator new(std::size_t) { return SpareBlocks<sizeof(Node)>::Take(); }
     static void operator delete(void* block) { SpareBlocks<sizeof(Node)>::Give(block); }
@@ -144,8 +154,8 @@ class PersistentMap {
     std::size_t depth_ = 0;
   };
 
-  std::size_t size() const { return size_; }
-  bool empty() const { return size_ == 0; }
+  std::size_t size() const { return SizeOf(root_); }
+  bool empty() const { return !root_; }
 
   // nullptr when absent; valid until this copy changes.
   const Value* Find(const Key& key) const {
@@ -158,6 +168,19 @@ class PersistentMap {
     return nullptr;
   }
   bool Contains(const Key& key) const { return Find(key) != nullptr; }
+  // How many keys are less than `key`; O(log n).
+  std::size_t CountBelow(const Key& key) const {
+    std::size_t below = 0;
+    for (const Node* node = root_.get(); node != nullptr;) {
+      if (node->entry.first < key) {
+        below += SizeOf(node->left) + 1;
+        node = node->right.get();
+      } else {
+        node = node->left.get();
+      }
+    }
+    return below;
+  }
   // The first entry; the map must not be empty.
   const std::pair<Key, Value>& First() const {
     const Node* node = root_.get();
@@ -172,7 +195,6 @@ class PersistentMap {
       return;
     }
     Insert(&root_, key, std::move(value));
-    ++size_;
   }
   // The value, to be changed in place; nullptr when absent. Valid until the next call on this map or a copy of it.
   Value* Edit(const Key& key) {
@@ -181,6 +203,7 @@ class PersistentMap {
     std::uint32_t depth = 0;
     for (const Node* node = root_.get();; ++depth) {
       if (node == nullptr) return nullptr;
+      PrefetchShared(*node);
       const auto order = key <=> node->entry.first;
       if (order == 0) break;
       if (order < 0) lefts |= std::uint64_t{1} << depth;
@@ -192,9 +215,15 @@ class PersistentMap {
   }
   // Whether it was there.
   bool Erase(const Key& key) {
-    if (!Contains(key)) return false;
+    const Node* node = root_.get();
+    while (node != nullptr) {
+      PrefetchShared(*node);
+      const auto order = key <=> node->entry.first;
+      if (order == 0) break;
+      node = order < 0 ? node->left.get() : node->right.get();
+    }
+    if (node == nullptr) return false;
     Remove(&root_, key);
-    --size_;
     return true;
   }
 
@@ -214,9 +243,19 @@ class PersistentMap {
   }
 
  private:
-  static std::int32_t HeightOf(const Link& link) { return link ? link->height : 0; }
+  static std::int32_t HeightOf(const Link& link) { return link ? static_cast<std::int32_t>(link->height) : 0; }
+  static std::uint32_t SizeOf(const Link& link) { return link ? link->size : 0; }
   static std::int32_t LeanOf(const Node& node) { return HeightOf(node.left) - HeightOf(node.right); }
-  static void Measure(Node* node) { node->height = 1 + std::max(HeightOf(node->left), HeightOf(node->right)); }
+  static void Measure(Node* node) {
+    node->height = static_cast<std::uint32_t>(1 + std::max(HeightOf(node->left), HeightOf(node->right))) & 63U;
+    node->size = (1 + SizeOf(node->left) + SizeOf(node->right)) & ((1U << 26U) - 1U);
+  }
+  // What a copy of this node counts: fetched on the way down, all at once, instead of one after the other on the way that copies.
+  static void PrefetchShared(const Node& node) {
+    __builtin_prefetch(node.left.get(), 1);
+    __builtin_prefetch(node.right.get(), 1);
+    if constexpr (requires(const Value& value) { value.Prefetch(); }) node.entry.second.Prefetch();
+  }
 
   // The left child takes its parent's place.
   static void RotateRight(Link* at) {
@@ -316,7 +355,6 @@ class PersistentMap {
   }
 
   Link root_;
-  std::size_t size_ = 0;
 };
 
 // Keys alone, with the same promises.

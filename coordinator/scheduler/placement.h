@@ -29,13 +29,14 @@ struct Score {
   std::int64_t machines = 0;
   std::int64_t left_free = 0;
   std::int32_t machine_slots = 0;
+  int has_peers = 0;
   WorkerId last;  // the machine that is filled last, so that the choice is a function of the snapshot
 };
 struct Scorer {
   std::string_view name;
   std::int64_t (*value)(const Score& score);
 };
-extern const std::array<Scorer, 4> kScorers;
+extern const std::array<Scorer, 5> kScorers;
 bool Better(const Score& a, const Score& b);
 
 struct ScoredGang {
@@ -43,14 +44,36 @@ struct ScoredGang {
   domain::Gang gang;  // most groups first; the head is the first
 };
 
+// Machines that are kept for a gang that goes first: others pass them over while a plan is made. Nothing is placed there meanwhile, so that
+// what is free on them stays as it is.
+class KeptMachines {
+ public:
+  void Add(const Fleet& fleet, const std::vector<WorkerId>& workers);
+  bool empty() const { return kept_.empty(); }
+  bool Contains(const WorkerId& worker) const;
+  // Of those with so many free slots; only usable ones are counted.
+  std::int64_t CountIn(const MachineClass& machine_class, std::int32_t free) const;
+  std::int64_t free_slots() const { return free_slots_; }
+
+ private:
+  struct Kept {
+    WorkerId worker;
+    MachineClass machine_class;
+    std::int32_t free = 0;
+    bool usable = false;
+  };
+  std::vector<Kept> kept_;  // a gang's machines: few
+  std::int64_t free_slots_ = 0;
+};
+
 // The best gang that fits now, all of it or none. All its machines are of one pool.
-std::optional<ScoredGang> FindGang(const Fleet& fleet, const Shape& shape, const std::string& preferred_device);
+std::optional<ScoredGang> FindGang(const Fleet& fleet, const Shape& shape, const std::string& preferred_device, const KeptMachines& kept = {});
 
 // Whether the machines now known, all empty and reporting, could hold it.
 bool CouldEverFit(const Fleet& fleet, const Shape& shape);
 
 // Machines to keep free for a gang that goes first and does not fit: those on which it will fit soonest (most free slots now) when
 // what runs there ends. Nothing is placed on them meanwhile, so the time until it fits is bounded by the longest attempt there.
-std::vector<WorkerId> MachinesToKeep(const Fleet& fleet, const Shape& shape);
+std::vector<WorkerId> MachinesToKeep(const Fleet& fleet, const Shape& shape, const KeptMachines& kept = {});
 
 }  // namespace entrain::scheduler

@@ -57,7 +57,7 @@ Preemption MakePreemption(const std::vector<Choice>& choices) {
 std::optional<Preemption> ChooseSeveral(const std::vector<Occupied>& machines, const Pool& pool, const Shape& shape) {
   std::vector<Choice> all;
   for (const Occupied& machine : machines) {
-    if (machine.pool == pool) all.push_back(ChooseOn(machine, shape.machines, shape));
+    if (machine.pool == pool && machine.has_peers) all.push_back(ChooseOn(machine, shape.machines, shape));
   }
   std::sort(all.begin(), all.end(), [](const Choice& a, const Choice& b) {
     return std::tie(b.groups, a.cost, a.machine->worker) < std::tie(a.groups, b.cost, b.machine->worker);

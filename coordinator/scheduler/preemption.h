@@ -24,6 +24,7 @@ struct Occupied {
   std::int64_t free = 0;    // now, and
   std::int64_t ending = 0;  // as soon as what is being stopped there is gone
   std::vector<Victim> victims;
+  bool has_peers = true;
 };
 
 struct Preemption {

@@ -164,27 +164,74 @@ bool Queue::HoldsBelow(std::int64_t priority) const {
   return !slots_by_priority_.empty() && slots_by_priority_.First().first < priority;
 }
 
-std::vector<RunId> Queue::Ahead(const Request& request, std::size_t limit) const {
-  const Rank mine = RankOf(request);
-  const auto goes_first = [&](const std::string& owner, const Rank& other) {
-    if (owner == request.owner || !mine.not_aged) return other < mine;
-    return std::tie(other.minus_priority, other.not_aged) < std::tie(mine.minus_priority, mine.not_aged);
-  };
-  std::vector<std::pair<Rank, RunId>> ahead;
+namespace {
+
+// Of the owner's waiting runs those with a smaller rank go before the request, whatever the fair shares become.
+Rank BoundAhead(const Request& request, const std::string& owner) {
+  Rank bound = RankOf(request);
+  // Between two owners order of submission decides only among the aged.
+  if (owner != request.owner && bound.not_aged) bound.number = 0;
+  return bound;
+}
+
+}  // namespace
+
+Queue::AheadOf Queue::Ahead(const Request& request, std::size_t limit, std::size_t named) const {
+  AheadOf ahead;
   for (const auto& [owner, heads] : heads_) {
+    const Rank bound = BoundAhead(request, owner);
     // Heads are in order, and nothing of a class goes before its head.
     for (const auto& [head_rank, head] : heads) {
-      if (!goes_first(owner, head_rank) || ahead.size() >= limit) break;
-      for (const auto& [other, waits] : *Waiting(head.queue_class)) {
-        if (!goes_first(owner, other) || ahead.size() >= limit) break;
-        ahead.emplace_back(other, waits->run);
-      }
+      if (!(head_rank < bound) || ahead.count >= limit) break;
+      ahead.count += Waiting(head.queue_class)->CountBelow(bound);
     }
   }
-  std::sort(ahead.begin(), ahead.end());
-  std::vector<RunId> runs;
-  for (const auto& [rank, run] : ahead) runs.push_back(run);
-  return runs;
+  ahead.count = std::min(ahead.count, limit);
+  if (ahead.count > 0) ahead.first = FirstAhead(request, named);
+  return ahead;
+}
+
+std::vector<RunId> Queue::FirstAhead(const Request& request, std::size_t named) const {
+  struct HeadsOfOwner {
+    Rank bound;
+    PersistentMap<Rank, Head>::Iterator at;
+    PersistentMap<Rank, Head>::Iterator end;
+  };
+  std::vector<HeadsOfOwner> owners;
+  owners.reserve(heads_.size());
+  for (const auto& [owner, heads] : heads_) owners.push_back({BoundAhead(request, owner), heads.begin(), heads.end()});
+  // Lines whose head was named, after what was named of them.
+  struct Begun {
+    Rank bound;
+    Line::Iterator at;
+    Line::Iterator end;
+  };
+  std::vector<Begun> begun;
+  const auto first_of = [](auto* all) {
+    auto* best = static_cast<decltype(all->data())>(nullptr);
+    for (auto& some : *all) {
+      if (some.at == some.end || !(some.at->first < some.bound)) continue;
+      if (best == nullptr || some.at->first < best->at->first) best = &some;
+    }
+    return best;
+  };
+  std::vector<RunId> first;
+  while (first.size() < named) {
+    HeadsOfOwner* const head = first_of(&owners);
+    Begun* const line = first_of(&begun);
+    if (head == nullptr && line == nullptr) break;
+    if (line != nullptr && (head == nullptr || line->at->first < head->at->first)) {
+      first.push_back(line->at->second->run);
+      ++line->at;
+      continue;
+    }
+    const Line& waiting = *Waiting(head->at->second.queue_class);
+    begun.push_back({head->bound, waiting.begin(), waiting.end()});
+    ++head->at;
+    first.push_back(begun.back().at->second->run);
+    ++begun.back().at;
+  }
+  return first;
 }
 
 const std::string* Queue::OwnerAhead(const Request& request) const {
@@ -192,8 +239,8 @@ const std::string* Queue::OwnerAhead(const Request& request) const {
   const std::string* best = nullptr;
   for (const auto& [owner, heads] : heads_) {
     if (owner == request.owner || SlotsOf(owner) >= SlotsOf(best == nullptr ? request.owner : *best)) continue;
-    const bool same = std::any_of(heads.begin(), heads.end(), [&](const auto& entry) { return entry.first.minus_priority == -request.priority; });
-    if (same) best = &owner;
+    const auto same = heads.LowerBound(Rank{.minus_priority = -request.priority, .not_aged = false, .number = 0});
+    if (same != heads.end() && same->first.minus_priority == -request.priority) best = &owner;
   }
   return best;
 }

@@ -127,7 +127,7 @@ TEST(ConvertTest, GangSurvivesAndAnEmptyOneIsRefused) {
 }
 
 TEST(ConvertTest, WorkerInfoSurvivesAndNonsenseIsNamed) {
-  const domain::WorkerInfo info{WorkerId("w1"), "node-3", "0.1.0", domain::SlotKind::kGpu, 8, "H100"};
+  const domain::WorkerInfo info{WorkerId("w1"), "node-3", "0.1.0", domain::SlotKind::kGpu, 8, "H100", "node-3:7071"};
   EXPECT_EQ(*FromWire(ToWire(info)), info);
   v1::Hello wire = ToWire(info);
   wire.set_slots(0);
@@ -141,17 +141,19 @@ TEST(ConvertTest, LaunchCarriesWhatAWorkerNeeds) {
   domain::LaunchAttempt launch;
   launch.key = {RunId("r1"), 2};
   launch.gang.members = {{WorkerId("w1"), {0, 1}}};
-  launch.spec.config_json = "{\"version\":1}";
-  launch.spec.variant = "SM";
-  launch.spec.label = "SM seed=1";
-  launch.spec.n_layer = 6;
-  launch.spec.n_head = 4;
-  launch.spec.context = 64;
-  launch.spec.steps = 200;
+  domain::RunSpec spec;
+  spec.config_json = "{\"version\":1}";
+  spec.variant = "SM";
+  spec.label = "SM seed=1";
+  spec.n_layer = 6;
+  spec.n_head = 4;
+  spec.context = 64;
+  spec.steps = 200;
+  launch.spec = std::make_shared<const domain::RunSpec>(spec);
   launch.resume_from = {1, 100, "checkpoints/r1/1/step-100", 10, "ab"};
   const v1::Launch wire = ToWire(launch, "quickstart");
   EXPECT_EQ(wire.sweep_name(), "quickstart");
-  EXPECT_EQ(wire.config_json(), launch.spec.config_json);
+  EXPECT_EQ(wire.config_json(), spec.config_json);
   EXPECT_EQ(*FromWire(wire.key()), launch.key);
   EXPECT_EQ(*FromWire(wire.gang()), launch.gang);
   EXPECT_EQ(*FromWire(wire.resume_from()), launch.resume_from);

@@ -60,7 +60,7 @@ domain::Verdict SomeVerdict() {
 const AttemptKey kKey{RunId("r1"), 2};
 const domain::Checkpoint kCheckpoint{2, 100, "checkpoints/r1/2/step-100", 1234, "abcd", 80};
 const domain::AttemptEnd kEnd{domain::EndCause::kOutOfMemory, 42, "rank 0", 137, 2.5, 7};
-const domain::WorkerInfo kInfo{WorkerId("w1"), "node", "v1", domain::SlotKind::kGpu, 8, "H100"};
+const domain::WorkerInfo kInfo{WorkerId("w1"), "node", "v1", domain::SlotKind::kGpu, 8, "H100", "node:7071"};
 
 std::vector<Fact> OneOfEveryFact() {
   const domain::Gang gang{{{WorkerId("w1"), {0, 1}}}};

@@ -156,13 +156,15 @@ absl::StatusOr<domain::LaunchAttempt> LaunchFromWire(const v1::Launch& launch, c
   ENTRAIN_ASSIGN_OR_RETURN(result.key, wire::FromWire(launch.key()));
   ENTRAIN_ASSIGN_OR_RETURN(result.gang, wire::FromWire(launch.gang()));
   ENTRAIN_ASSIGN_OR_RETURN(result.resume_from, wire::FromWire(launch.resume_from()));
-  result.spec.config_json = launch.config_json();
-  result.spec.label = launch.label();
-  result.spec.variant = launch.variant();
-  result.spec.n_layer = launch.n_layer();
-  result.spec.n_head = launch.n_head();
-  result.spec.context = launch.context();
-  result.spec.steps = launch.steps();
+  auto spec = std::make_shared<domain::RunSpec>();
+  spec->config_json = launch.config_json();
+  spec->label = launch.label();
+  spec->variant = launch.variant();
+  spec->n_layer = launch.n_layer();
+  spec->n_head = launch.n_head();
+  spec->context = launch.context();
+  spec->steps = launch.steps();
+  result.spec = std::move(spec);
   return result;
 }
 

@@ -161,6 +161,7 @@ class Scenario {
     const WorkerId worker(line.Word(1));
     const Worker* known = world_.state().FindWorker(worker);
     joined.info = MakeWorkerInfo(line.Word(1), static_cast<std::int32_t>(line.Number("slots", known == nullptr ? 1 : known->info.slots)));
+    if (line.Option("peers") == "no") joined.info.peer_address.clear();
     joined.incarnation = world_.NextIncarnation(worker);
     if (line.options.contains("incarnation")) joined.incarnation = static_cast<std::uint64_t>(line.Number("incarnation", 0));
     std::istringstream in(line.Option("has"));

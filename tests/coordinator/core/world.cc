@@ -132,7 +132,8 @@ domain::RunSpec MakeRunSpec(const std::string& label, std::int64_t machines, std
 }
 
 domain::WorkerInfo MakeWorkerInfo(const std::string& id, std::int32_t slots) {
-  return {.id = WorkerId(id), .name = StrCat("host-", id), .version = "test", .slot_kind = domain::SlotKind::kCpu, .slots = slots, .device = "cpu"};
+  return {.id = WorkerId(id), .name = StrCat("host-", id), .version = "test", .slot_kind = domain::SlotKind::kCpu, .slots = slots, .device = "cpu",
+          .peer_address = StrCat("host-", id, ":7071")};
 }
 
 }  // namespace entrain::core

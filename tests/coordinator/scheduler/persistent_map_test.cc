@@ -26,6 +26,7 @@ TEST(PersistentMap, IsAnOrderedMapWhoseOldCopiesNeverChange) {
       model[key] = std::to_string(i);
     }
     ASSERT_EQ(map.size(), model.size());
+    ASSERT_EQ(map.CountBelow(key), static_cast<std::size_t>(std::distance(model.begin(), model.lower_bound(key))));
     const auto bound = map.LowerBound(key);
     const auto expected = model.lower_bound(key);
     ASSERT_EQ(bound == map.end(), expected == model.end());

@@ -11,9 +11,9 @@
 namespace entrain::scheduler {
 namespace {
 
-Machine MakeMachine(std::int32_t slots, std::int32_t busy, const std::string& device = "cpu") {
+Machine MakeMachine(std::int32_t slots, std::int32_t busy, const std::string& device = "cpu", bool has_peers = true) {
   Machine machine;
-  machine.machine_class = {.pool = {domain::SlotKind::kCpu, device}, .slots = slots};
+  machine.machine_class = {.pool = {domain::SlotKind::kCpu, device}, .slots = slots, .has_peers = has_peers};
   machine.busy.assign(static_cast<std::size_t>(slots), false);
   for (std::int32_t i = 0; i < busy; ++i) machine.busy[static_cast<std::size_t>(i)] = true;
   machine.free = slots - busy;
@@ -69,12 +69,44 @@ TEST(FindGang, UsesOnlyMachinesThatReport) {
     machine.silent = i == 0;
     machine.draining = i == 1;
     machine.connected = i != 2;
-    machine.kept = i == 3;
+    machine.quarantined = i == 3;
     fleet.Put(WorkerId(StrCat("w", i)), machine);
   }
   EXPECT_EQ(fleet.free_slots(), 0);
   EXPECT_EQ(TextOf(FindGang(fleet, {1, 1}, "")), "none");
   EXPECT_TRUE(CouldEverFit(fleet, {1, 2})) << "not now is not never";
+}
+
+TEST(FindGang, SpansOnlyMachinesThatReachEachOther) {
+  Fleet fleet;
+  fleet.Put(WorkerId("a"), MakeMachine(4, 0, "cpu", false));
+  fleet.Put(WorkerId("b"), MakeMachine(2, 0));
+  EXPECT_EQ(TextOf(FindGang(fleet, {2, 2}, "")), "a:0,1,2,3") << "alone it needs no other";
+  EXPECT_EQ(TextOf(FindGang(fleet, {3, 2}, "")), "none");
+  EXPECT_FALSE(CouldEverFit(fleet, {3, 2}));
+  EXPECT_TRUE(MachinesToKeep(fleet, {3, 2}).empty());
+  fleet.Put(WorkerId("c"), MakeMachine(4, 0));
+  EXPECT_EQ(TextOf(FindGang(fleet, {3, 2}, "")), "c:0,1,2,3 b:0,1");
+  EXPECT_TRUE(CouldEverFit(fleet, {3, 2}));
+  EXPECT_EQ(MachinesToKeep(fleet, {3, 2}), (std::vector<WorkerId>{WorkerId("c"), WorkerId("b")}));
+  EXPECT_EQ(TextOf(FindGang(fleet, {1, 4}, "")), "a:0,1,2,3") << "what can share a gang is left to gangs that must";
+}
+
+TEST(FindGang, PassesOverMachinesThatAreKept) {
+  Fleet fleet;
+  for (const char* id : {"a", "b", "c", "d"}) fleet.Put(WorkerId(id), MakeMachine(2, 0));
+  Machine draining = MakeMachine(2, 0);
+  draining.draining = true;
+  fleet.Put(WorkerId("e"), draining);
+  KeptMachines kept;
+  kept.Add(fleet, {WorkerId("a"), WorkerId("c"), WorkerId("e"), WorkerId("gone")});
+  kept.Add(fleet, {WorkerId("a")});
+  EXPECT_EQ(kept.free_slots(), 4) << "what drains is counted nowhere";
+  EXPECT_EQ(TextOf(FindGang(fleet, {1, 1}, "", kept)), "b:0");
+  EXPECT_EQ(TextOf(FindGang(fleet, {3, 1}, "", kept)), "b:0,1 d:0");
+  EXPECT_EQ(TextOf(FindGang(fleet, {3, 2}, "", kept)), "none");
+  EXPECT_EQ(TextOf(FindGang(fleet, {3, 2}, "")), "a:0,1 b:0,1 c:0,1");
+  EXPECT_EQ(MachinesToKeep(fleet, {2, 2}, kept), (std::vector<WorkerId>{WorkerId("b"), WorkerId("d")}));
 }
 
 TEST(MachinesToKeep, TakesTheOneThatFitsSoonest) {
@@ -114,7 +146,7 @@ TEST(FindGang, AgreesWithTryingEveryMachine) {
     const std::uint64_t count = 1 + rng.Below(6);
     for (std::uint64_t i = 0; i < count; ++i) {
       const auto slots = static_cast<std::int32_t>(1 + rng.Below(6));
-      Machine machine = MakeMachine(slots, static_cast<std::int32_t>(rng.Below(static_cast<std::uint64_t>(slots) + 1)));
+      Machine machine = MakeMachine(slots, static_cast<std::int32_t>(rng.Below(static_cast<std::uint64_t>(slots) + 1)), "cpu", rng.Below(3) > 0);
       machine.silent = rng.Below(6) == 0;
       machine.draining = rng.Below(8) == 0;
       fleet.Put(WorkerId(StrCat("w", i)), machine);

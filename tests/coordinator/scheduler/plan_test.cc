@@ -14,9 +14,9 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-void AddMachine(Index* index, const std::string& id, std::int32_t slots, std::int32_t busy = 0) {
+void AddMachine(Index* index, const std::string& id, std::int32_t slots, std::int32_t busy = 0, bool has_peers = true) {
   Machine machine;
-  machine.machine_class = {.pool = {domain::SlotKind::kCpu, "cpu"}, .slots = slots};
+  machine.machine_class = {.pool = {domain::SlotKind::kCpu, "cpu"}, .slots = slots, .has_peers = has_peers};
   machine.busy.assign(static_cast<std::size_t>(slots), false);
   for (std::int32_t i = 0; i < busy; ++i) machine.busy[static_cast<std::size_t>(i)] = true;
   machine.free = slots - busy;
@@ -83,6 +83,22 @@ TEST(MakePlan, KeepsNothingForAGangThatCanNeverFit) {
   EXPECT_TRUE(Explain(index, MakeRequest(1, 4), Name).never);
 }
 
+TEST(Explain, NamesMachinesThatShareNoGang) {
+  Index index;
+  AddMachine(&index, "w1", 2, 0, false);
+  AddMachine(&index, "w2", 2);
+  Request gang = MakeRequest(1, 2);
+  gang.shape.machines = 2;
+  EXPECT_EQ(Explain(index, gang, Name).text,
+            "needs 2 groups of 2 slots on machines of one kind; 2 machines with 4 slots in all cannot hold them: 1 of them shares no gang "
+            "(started without --peer-listen)");
+  EXPECT_TRUE(Explain(index, gang, Name).never);
+  AddMachine(&index, "w3", 2, 1);
+  EXPECT_EQ(Explain(index, gang, Name).text,
+            "needs 2 groups of 2 slots on machines of one kind; 5 of 6 free (machines: 1 busy, 1 without --peer-listen); it is next");
+  EXPECT_FALSE(Explain(index, gang, Name).never);
+}
+
 TEST(MakePlan, HoldsEverySweepToItsCap) {
   Index index;
   AddMachine(&index, "w1", 4);
@@ -119,6 +135,43 @@ TEST(MakePlan, GivesTheNextSlotToTheOwnerWhoHoldsFewest) {
             "needs 1 slot; 5 of 8 free, kept for a run that goes first; runs of bob go first, who holds 0 slots to ann's 3");
   EXPECT_EQ(Explain(index, MakeRequest(3, 1), Name).text,
             "needs 1 slot; 5 of 8 free, kept for a run that goes first; runs of bob go first, who holds 0 slots to ann's 3; 2 runs go first (r1, r2)");
+}
+
+// Ahead against trying every waiting run.
+TEST(Queue, CountsAndNamesWhoGoesFirst) {
+  constexpr const char* kOwners[] = {"ann", "bob", "eve"};
+  for (std::uint64_t seed = 0; seed < 60; ++seed) {
+    Rng rng(seed, 6);
+    Queue queue;
+    queue.SetCap(SweepId("capped"), 1);
+    std::vector<Request> all;
+    for (std::uint64_t number = 1; number <= 40; ++number) {
+      const std::string owner = kOwners[rng.Below(3)];
+      const bool capped = owner == "ann" && rng.Below(4) == 0;
+      all.push_back(MakeRequest(number, static_cast<std::int64_t>(1 + rng.Below(3)), static_cast<std::int64_t>(rng.Below(3)),
+                                capped ? "capped" : StrCat("s-", owner), owner));
+      all.back().aged = rng.Below(8) == 0;
+      queue.Push(all.back());
+    }
+    const bool at_cap = rng.Below(2) == 0;
+    if (at_cap) queue.CountActive(HolderOf("capped"), +1);
+    for (const Request& mine : all) {
+      std::map<Rank, RunId> expected;
+      for (const Request& other : all) {
+        if (at_cap && other.sweep == SweepId("capped")) continue;
+        const Rank a = RankOf(other);
+        const Rank b = RankOf(mine);
+        const bool by_rank = other.owner == mine.owner || mine.aged;
+        const bool first = by_rank ? a < b : std::pair(a.minus_priority, a.not_aged) < std::pair(b.minus_priority, b.not_aged);
+        if (first) expected[a] = other.run;
+      }
+      const Queue::AheadOf ahead = queue.Ahead(mine, 20, 3);
+      ASSERT_EQ(ahead.count, std::min<std::size_t>(20, expected.size())) << "seed " << seed;
+      ASSERT_EQ(ahead.first.size(), std::min<std::size_t>(3, expected.size())) << "seed " << seed;
+      auto at = expected.begin();
+      for (const RunId& run : ahead.first) EXPECT_EQ(run, (at++)->second) << "seed " << seed;
+    }
+  }
 }
 
 TEST(MakePlan, PriorityAndAgeGoBeforeShares) {

@@ -47,5 +47,13 @@ TEST(ChoosePreemption, TakesSeveralMachinesWhenOneIsNotEnough) {
   EXPECT_EQ(TextOf(ChoosePreemption(machines, {4, 2})), "never");
 }
 
+TEST(ChoosePreemption, EmptiesNoMachineForAPartOfAGangThatItCannotShare) {
+  std::vector<Occupied> machines = {MakeOccupied("a", 0, 0, {MakeVictim("a1", 0, 2, 1)}), MakeOccupied("b", 2, 0, {})};
+  EXPECT_EQ(TextOf(ChoosePreemption(machines, {2, 2})), "a1 on b a");
+  machines[0].has_peers = false;
+  EXPECT_EQ(TextOf(ChoosePreemption(machines, {2, 2})), "never");
+  EXPECT_EQ(TextOf(ChoosePreemption(machines, {2, 1})), "on b");
+}
+
 }  // namespace
 }  // namespace entrain::scheduler
