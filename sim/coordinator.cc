@@ -199,6 +199,7 @@ void Coordinator::ToLane(std::function<absl::Status(samples::RunJudge*, std::vec
     const std::int64_t longest_ms = stage_->faults() && stage_->rng().Below(weather.one_slow_batch_in) == 0 ? weather.slow_batch_ms : 50;
     std::int64_t& heard_at_ms = heard_at_ms_[run];
     for (EventBody& event : events) {
+      referee_->LaneSaid(event);
       heard_at_ms = std::max(heard_at_ms, stage_->now_ms() + stage_->Between(0, longest_ms));
       Later(heard_at_ms - stage_->now_ms(), [this, event = std::move(event)] { Post(event); });
     }

@@ -58,6 +58,9 @@ const WorkerId* SpeakerOf(const domain::Event& event) {
 }  // namespace
 
 void Referee::Committed(const std::vector<domain::Event>& events, const std::vector<domain::Fact>& facts) {
+  for (const domain::Event& event : events) {
+    if (const auto* ended = std::get_if<domain::AttemptEnded>(&event.body)) ends_[ended->key].emplace(ended->end.cause, ended->end.last_step);
+  }
   std::size_t heard = 0;
   const auto hear_before = [&](std::int64_t at_ms) {
     for (; heard < events.size() && events[heard].at_ms < at_ms; ++heard) {
@@ -79,6 +82,8 @@ void Referee::Take(const domain::Fact& fact) {
   if (const auto* placed = std::get_if<domain::RunPlaced>(&fact.body)) held_.erase(placed->key.run);
   if (const auto* gone = std::get_if<domain::WorkerForgotten>(&fact.body)) forgotten_.insert(gone->worker);
   if (const auto* silent = std::get_if<domain::WorkerSilent>(&fact.body)) CheckSilence(*silent, fact.at_ms);
+  if (const auto* closed = std::get_if<domain::AttemptClosed>(&fact.body)) CheckClosed(*closed);
+  if (const auto* placed = std::get_if<domain::RunPlaced>(&fact.body)) CheckPeers(*placed);
   core::Apply(&durable_, fact);
 }
 
@@ -174,8 +179,37 @@ void Referee::CheckSilence(const domain::WorkerSilent& fact, std::int64_t at_ms)
   }
 }
 
+void Referee::CheckClosed(const domain::AttemptClosed& fact) {
+  // What became of one whose machine is gone nobody said.
+  const core::Attempt* attempt = durable_.FindAttempt(fact.key);
+  if (fact.end.cause == domain::EndCause::kMachineLost || attempt == nullptr) return;
+  const bool never_up = fact.end.cause == domain::EndCause::kStopped && !attempt->started;
+  if (never_up || ends_[fact.key].contains({fact.end.cause, fact.end.last_step})) return;
+  stage_->Break("attempt ", fact.key.ToString(), " was closed as ", ToString(fact.end.cause), " at step ", fact.end.last_step,
+                ", which nobody said of it");
+}
+
+void Referee::CheckPeers(const domain::RunPlaced& fact) {
+  for (const domain::GangMember& member : fact.gang.members) {
+    if (fact.gang.members.size() == 1 || !durable_.FindWorker(member.worker)->info.peer_address.empty()) continue;
+    stage_->Break("attempt ", fact.key.ToString(), " lies on several machines, of which the others do not reach ", member.worker.value());
+  }
+}
+
+void Referee::LaneSaid(const decltype(domain::Event::body)& body) {
+  if (const auto* verdict = std::get_if<domain::VerdictReached>(&body); verdict != nullptr && domain::EndsRun(verdict->verdict.action)) {
+    verdicts_[verdict->run] = verdict->verdict.attempt;
+  }
+  const auto* judged = std::get_if<domain::RunJudged>(&body);
+  if (judged == nullptr) return;
+  const auto known = verdicts_.find(judged->key.run);
+  if (known == verdicts_.end() || known->second != judged->key.attempt) return;
+  stage_->Break("attempt ", judged->key.ToString(), " is said to be judged without a verdict, and there was one");
+}
+
 void Referee::Recovered(const core::State& state, std::int64_t at_ms) {
   term_ms_ = at_ms;
+  verdicts_.clear();
   first_in_line_ = RunId();
   if (!core::SameStored(durable_, state)) stage_->Break("the recovered state is not what was committed");
   Check(state);

@@ -26,6 +26,8 @@ class Referee {
   void Recovered(const core::State& state, std::int64_t at_ms);
   // After every decision.
   void Check(const core::State& state);
+  // What the sample lane said to the core, in order.
+  void LaneSaid(const decltype(domain::Event::body)& body);
   // Something leaves the coordinator.
   void Leaves(const domain::Effect& effect);
   // A caller heard that its sweep is admitted.
@@ -48,6 +50,10 @@ class Referee {
   std::int64_t SlotsHeldBy(const std::string& owner) const;
   void CheckPreemption(const core::Run& victim, std::int64_t at_ms);
   void CheckSilence(const domain::WorkerSilent& fact, std::int64_t at_ms);
+  // An attempt ends as its own head said.
+  void CheckClosed(const domain::AttemptClosed& fact);
+  // Of a gang over several machines each reaches the others.
+  void CheckPeers(const domain::RunPlaced& fact);
   // A verdict rests on samples that still count.
   void CheckVerdict(const core::Run& run, const domain::Verdict& verdict);
   void CheckQuarantines(const core::State& state);
@@ -66,6 +72,8 @@ class Referee {
   std::map<WorkerId, std::int64_t> heard_ms_;
   std::map<SweepId, std::string> promised_;
   std::map<domain::AttemptKey, domain::Gang> launched_;
+  std::map<domain::AttemptKey, std::set<std::pair<domain::EndCause, std::int64_t>>> ends_;  // cause and last step, as reported
+  std::map<RunId, AttemptNumber> verdicts_;  // the attempt that the lane's newest verdict on the run named
   std::set<domain::AttemptKey> began_;
   struct Gang {
     WorkerId worker;

@@ -39,7 +39,11 @@ RunScript ScriptOf(std::uint64_t seed, const domain::RunSpec& spec) {
   const auto some_step = [&] { return 1 + static_cast<std::int64_t>(rng.Below(static_cast<std::uint64_t>(spec.steps))); };
   const std::uint64_t kind = rng.Below(20);
   if (kind < 4) script.collapses_at_step = some_step();
-  if (kind < 2) script.only_first_attempt = true;
+  if (kind < 2) script.collapses_of = RunScript::Of::kFirst;
+  if (kind > 17) {
+    script.collapses_at_step = some_step();
+    script.collapses_of = RunScript::Of::kLater;
+  }
   if (kind == 4) script.non_finite_at_step = some_step();
   return script;
 }
@@ -67,8 +71,8 @@ Fate FateOf(std::uint64_t seed, const domain::AttemptKey& key, const domain::Run
 }
 
 domain::EntropySample SampleOf(const RunScript& script, const domain::RunSpec& spec, AttemptNumber attempt, std::int64_t step) {
-  const bool collapsed =
-      script.collapses_at_step > 0 && step >= script.collapses_at_step && (attempt == 1 || !script.only_first_attempt);
+  const bool goes_this_way = script.collapses_of == RunScript::Of::kEvery || (attempt == 1) == (script.collapses_of == RunScript::Of::kFirst);
+  const bool collapsed = script.collapses_at_step > 0 && step >= script.collapses_at_step && goes_this_way;
   const double bound_nats = domain::EntropyBoundNats(spec.context);
   domain::EntropySample sample;
   sample.step = step;

@@ -13,9 +13,9 @@ namespace entrain::sim {
 struct RunScript {
   std::int64_t step_ms = 100;
   std::int64_t checkpoint_every_steps = 10;
-  // From this step on every head is collapsed; 0: never. With `only_first_attempt` a later attempt, whose batches differ, is healthy.
+  // From this step on every head is collapsed; 0: never. An attempt resumed elsewhere need not go the same way.
   std::int64_t collapses_at_step = 0;
-  bool only_first_attempt = false;
+  enum class Of { kEvery, kFirst, kLater } collapses_of = Of::kEvery;
   std::int64_t non_finite_at_step = 0;  // 0: never
   double loss = 4.0;                     // at step 0; runs differ, so that rungs have an order
 };

@@ -31,9 +31,9 @@ struct Flags {
   bool trace = false;
 };
 
-// The line that a failed check of the core leaves behind with which seed it was.
+// The line that a failed check of the core, or a crash, leaves behind with which seed it was.
 char g_present[128];
-void OnAbort(int) {
+void OnCrash(int) {
   // Only what a signal handler may do.
   [[maybe_unused]] const auto written = write(STDOUT_FILENO, g_present, std::char_traits<char>::length(g_present));
   _exit(1);
@@ -95,7 +95,7 @@ int Run(const Flags& flags) {
   const std::int64_t began_ms = clock.BootMs();
   Totals totals;
   for (std::uint64_t seed = flags.first; seed < flags.first + flags.seeds; ++seed) {
-    std::snprintf(g_present, sizeof(g_present), "seed %llu FAILED: a check of the core's own ended the process (above)\n",
+    std::snprintf(g_present, sizeof(g_present), "seed %llu FAILED: a check of the core's own, or a crash, ended the process\n",
                   static_cast<unsigned long long>(seed));
     const Report report = entrain::sim::Simulate({.seed = seed, .min_events = flags.min_events, .keep_trace = flags.trace});
     if (flags.trace) {
@@ -139,6 +139,6 @@ int main(int argc, char** argv) {
     flags.first = flags.seed;
     flags.seeds = 1;
   }
-  std::signal(SIGABRT, OnAbort);
+  for (const int signal : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL}) std::signal(signal, OnCrash);
   return Run(flags);
 }

@@ -73,8 +73,11 @@ class Simulation {
 
   void SetUp() {
     coordinator_.Start();
+    // In a quarter of the seeds one machine is reached by no other.
+    const int alone = stage_.rng().Below(4) == 0 ? static_cast<int>(stage_.rng().Below(std::size(kSlots))) : -1;
     for (int i = 0; i < static_cast<int>(std::size(kSlots)); ++i) {
-      domain::WorkerInfo info{.id = WorkerId(StrCat("w", i + 1)), .name = StrCat("host", i + 1), .version = "sim", .slots = kSlots[i], .device = "cpu"};
+      domain::WorkerInfo info{.id = WorkerId(StrCat("w", i + 1)), .name = StrCat("host", i + 1), .version = "sim", .slots = kSlots[i], .device = "cpu",
+                              .peer_address = i == alone ? std::string() : StrCat("host", i + 1, ":7071")};
       machines_.push_back(std::make_unique<Machine>(&stage_, &network_, &referee_, std::move(info)));
       Machine* const machine = machines_.back().get();
       machine->OnPartForgotten([this](const domain::AttemptKey& key) {

@@ -131,7 +131,12 @@ def hunt(program, seeds):
     if failed:
         check = re.search(r"check failed: (.*)", done.stdout)
         return True, int(failed.group(1)), "check failed: " + check.group(1) if check else failed.group(2)
-    return False, seeds, done.stdout.strip().splitlines()[-1] if done.returncode == 0 else done.stdout[-500:]
+    unreachable = re.search(r"^reached, though said to be unreachable: .*$", done.stdout, re.M)
+    if unreachable:
+        return True, seeds, unreachable.group(0)
+    if done.returncode != 0:
+        raise RuntimeError(f"it neither fails nor holds, exit code {done.returncode}:\n{done.stdout[-500:]}")
+    return False, seeds, done.stdout.strip().splitlines()[-1]
 
 
 def main():

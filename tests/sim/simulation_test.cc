@@ -121,13 +121,31 @@ TEST(RefereeTest, SeesAnAnswerThatLeavesBeforeItIsDurable) {
   EXPECT_THAT(stage.broken(), HasSubstr("before what it tells was durable"));
 }
 
+TEST(RefereeTest, SeesARunThatIsSaidToBeJudgedDespiteAVerdict) {
+  Stage stage(1, false);
+  Referee referee(&stage, {});
+  domain::VerdictReached reached;
+  reached.run = RunId("r1");
+  reached.verdict.attempt = 1;
+  referee.LaneSaid(reached);
+  referee.LaneSaid(domain::RunJudged{{RunId("r2"), 1}, 10});
+  referee.LaneSaid(domain::RunJudged{{RunId("r1"), 2}, 10});
+  EXPECT_EQ(stage.broken(), "") << "a successor that replaced the samples is healthy";
+  referee.LaneSaid(domain::RunJudged{{RunId("r1"), 1}, 10});
+  EXPECT_THAT(stage.broken(), HasSubstr("judged without a verdict"));
+}
+
 TEST(ScriptTest, AStepGivesTheSameSampleWhicheverAttemptRepeatsIt) {
   const domain::RunSpec spec = MakeSpec("x", 1, 1, 40);
   RunScript script = ScriptOf(7, spec);
   EXPECT_EQ(SampleOf(script, spec, 1, 5), SampleOf(script, spec, 2, 5));
   script.collapses_at_step = 5;
-  script.only_first_attempt = true;
+  script.collapses_of = RunScript::Of::kFirst;
   EXPECT_NE(SampleOf(script, spec, 1, 5).entropy_nats, SampleOf(script, spec, 2, 5).entropy_nats);
+  const std::vector<float> healthy = SampleOf(script, spec, 2, 5).entropy_nats;
+  script.collapses_of = RunScript::Of::kLater;
+  EXPECT_EQ(SampleOf(script, spec, 1, 5).entropy_nats, healthy);
+  EXPECT_NE(SampleOf(script, spec, 2, 5).entropy_nats, healthy);
 }
 
 TEST(CoverageTest, EveryUnreachablePairSaysWhy) {
