@@ -20,8 +20,9 @@ import cluster as clusters
 import hosts
 
 SKIPPED = 77
-STEPS = 1500
-SHORT_STEPS = 1000
+# Enough that a fault meets a gang that trains: a thousand small steps take a second.
+STEPS = 4000
+SHORT_STEPS = 3000
 # Where the fault comes; the last checkpoint before it is not the newest step.
 FAULT_STEP = 250
 LINK_TIMEOUT_S = 15
@@ -122,7 +123,7 @@ class Faults:
         before = sorted(gang.live())
         injure(gang)
         after = sorted(gang.live())
-        if after and after != before:  # none: the gang came to its end meanwhile, which its one attempt shows below
+        if not set(after) <= set(before):  # fewer or none: the gang came to its end meanwhile, which its one attempt shows below
             raise AssertionError(f"processes changed: {before} to {after}")
         self.same(gang, 1)
         return "no attempt ended"
