@@ -276,7 +276,8 @@ class HeldThread:
             raise AssertionError("ptrace is not permitted here")
 
 
-SHORT = ["undisturbed", "killed_orted", "restarted_daemons", "cut_1_s", "cut_for_good", "stopped_rank"]
+SHORT = ["undisturbed", "killed_head_rank", "killed_orted", "restarted_daemons", "cut_1_s", "cut_10_s", "cut_for_good", "stopped_rank",
+         "stopped_head_rank"]
 FULL = ["undisturbed", "killed_rank", "killed_head_rank", "killed_orted", "killed_mpirun", "killed_head_supervisor", "killed_supervisor",
         "stopped_rank", "stopped_head_rank", "hung_step", "restarted_daemons", "cut_1_s", "cut_10_s", "cut_for_good", "full_disk",
         "daemon_never_restarted", "lost_host"]
