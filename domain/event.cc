@@ -8,7 +8,7 @@ namespace entrain::domain {
 namespace {
 
 constexpr std::array kWorkerActions = {Name{WorkerAction::kQuarantine, "quarantine"}, Name{WorkerAction::kRelease, "release"},
-                                       Name{WorkerAction::kForget, "forget"}};
+                                       Name{WorkerAction::kForget, "forget"}, Name{WorkerAction::kGone, "gone"}};
 
 }  // namespace
 

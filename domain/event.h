@@ -98,10 +98,11 @@ struct RunProgressed {
   AttemptKey key;
 };
 
-// What people ask for one worker. Quarantine: nothing new is placed there until it is released. Forget: it is gone for good and leaves
-// the list; refused while it is connected or anything waits for it.
-enum class WorkerAction { kQuarantine, kRelease, kForget };
-std::string_view ToString(WorkerAction action);  // "quarantine", "release", "forget"
+// What people, or the keeper of a pool of machines, ask for one worker. Quarantine: nothing new is placed there until it is released.
+// Forget: it is gone for good and leaves the list; refused while it is connected or anything waits for it. Gone: its machine does not
+// exist any more, so that what it held is lost and nothing waits for it; refused while it is connected.
+enum class WorkerAction { kQuarantine, kRelease, kForget, kGone };
+std::string_view ToString(WorkerAction action);  // "quarantine", "release", "forget", "gone"
 std::optional<WorkerAction> ParseWorkerAction(std::string_view text);
 struct ActOnWorker {
   RequestId request = 0;

@@ -124,6 +124,8 @@ void FinishPending(Decider* d, const RunId& run, bool fully_judged, const std::s
 bool IsReporting(const State& state, const WorkerId& worker);
 // Why it cannot be forgotten, or OK and it is.
 absl::Status ForgetWorker(Decider* d, const WorkerId& worker, const std::string& by);
+// The same of one whose machine is gone: what it held is lost first.
+absl::Status RetireWorker(Decider* d, const WorkerId& worker, const std::string& by);
 // The worker is there: renews its lease, and takes a silent one back with the attempts it held.
 void HearFrom(Decider* d, const WorkerId& worker);
 // "worker host7 (w1abc)".

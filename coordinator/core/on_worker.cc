@@ -81,8 +81,7 @@ std::vector<RunId> AwaitedFrom(const State& state, const WorkerId& worker) {
   return awaited;
 }
 
-void LoseWorker(Decider* d, const WorkerId& worker) {
-  const std::string why = StrCat(NameOf(d->state(), worker), " was not heard for ", d->config().lease_ms / 1000.0, " s");
+void LoseWorker(Decider* d, const WorkerId& worker, const std::string& why) {
   d->Emit(domain::WorkerSilent{worker});
   for (const AttemptKey& key : HeldOn(d->state(), worker)) {
     if (!d->state().FindAttempt(key)->end.has_value()) LoseMachineOf(d, key.run, why);
@@ -128,6 +127,21 @@ absl::Status ForgetWorker(Decider* d, const WorkerId& id, const std::string& by)
   }
   if (const std::vector<RunId> awaited = AwaitedFrom(d->state(), id); !awaited.empty()) {
     return absl::FailedPreconditionError(StrCat("run ", awaited.front().value(), " waits for samples from ", name));
+  }
+  d->Emit(domain::WorkerForgotten{id, by});
+  return absl::OkStatus();
+}
+
+absl::Status RetireWorker(Decider* d, const WorkerId& id, const std::string& by) {
+  const std::string name = NameOf(d->state(), id);
+  if (d->state().FindWorker(id)->connected) return absl::FailedPreconditionError(StrCat(name, " is connected: its machine is not gone"));
+  const std::string why = StrCat(name, " is gone, as ", by, " says");
+  if (!d->state().FindWorker(id)->silent) LoseWorker(d, id, why);
+  for (const RunId& run : AwaitedFrom(d->state(), id)) FinishPending(d, run, false, why);
+  // Whoever says so may be wrong, and the attempt go on there: it is over for its run, and fenced as soon as that has a successor.
+  for (const AttemptKey& key : HeldOn(d->state(), id)) {
+    if (!d->state().FindAttempt(key)->end.has_value()) AbandonCurrentAttempt(d, key.run, why);
+    if (d->state().FindAttempt(key) != nullptr) d->Emit(domain::MemberReleased{key, id});
   }
   d->Emit(domain::WorkerForgotten{id, by});
   return absl::OkStatus();
@@ -184,7 +198,9 @@ void On(Decider* d, const domain::Tick&) {
       lost.push_back(heard.second);
     }
   }
-  for (const WorkerId& worker : lost) LoseWorker(d, worker);
+  for (const WorkerId& worker : lost) {
+    LoseWorker(d, worker, StrCat(NameOf(d->state(), worker), " was not heard for ", d->config().lease_ms / 1000.0, " s"));
+  }
   ReleaseQuarantined(d);
   EnforceLimits(d);
   d->AskForPlacement();

@@ -60,6 +60,7 @@ void On(Decider* d, const domain::ActOnWorker& event) {
       if (worker->quarantined) Release(d, event.worker, StrCat("released by ", by));
       break;
     case domain::WorkerAction::kForget: status = ForgetWorker(d, event.worker, by); break;
+    case domain::WorkerAction::kGone: status = RetireWorker(d, event.worker, by); break;
   }
   d->Answer(event.request, status, event.worker.value());
   d->AskForPlacement();

@@ -172,8 +172,12 @@ class RandomEvents {
   }
 
   void OnWorker() {
-    constexpr domain::WorkerAction kActions[] = {domain::WorkerAction::kQuarantine, domain::WorkerAction::kRelease, domain::WorkerAction::kForget};
-    Note(world_.Do(domain::ActOnWorker{1, Worker(), kActions[rng_.Below(3)], "ann", ""}));
+    constexpr domain::WorkerAction kActions[] = {domain::WorkerAction::kQuarantine, domain::WorkerAction::kRelease, domain::WorkerAction::kForget,
+                                                 domain::WorkerAction::kGone};
+    const domain::WorkerAction action = kActions[rng_.Below(4)];
+    // With no worker at all nothing could ever end.
+    if (action == domain::WorkerAction::kGone && world_.state().workers.size() < 2) return;
+    Note(world_.Do(domain::ActOnWorker{1, Worker(), action, "ann", ""}));
   }
 
   void Judged() {
