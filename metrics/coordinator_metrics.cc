@@ -102,6 +102,12 @@ class CoordinatorMetricsImpl : public CoordinatorMetrics {
   }
   void CountRunFinished(const std::string& state) override { families_.Counter(kRunsFinished, state).Increment(); }
   void CountLimitReached(const std::string& limit) override { families_.Counter(kLimitsReached, limit).Increment(); }
+  void SetPoolMachines(const std::string& pool, const std::string& state, std::int64_t machines) override {
+    families_.Gauges(kPoolMachines).Add({{"pool", pool}, {"state", state}}).Set(static_cast<double>(machines));
+  }
+  void CountPoolFailures(const std::string& pool, std::int64_t failures) override {
+    families_.Counter(kPoolFailures, pool).Increment(static_cast<double>(failures));
+  }
   void SetDiskFree(std::int64_t bytes) override { families_.Gauge(kCoordinatorDiskFree).Set(static_cast<double>(bytes)); }
 
  private:

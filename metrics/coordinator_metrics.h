@@ -52,6 +52,10 @@ class CoordinatorMetrics {
   // Reaching a configured limit, named as in the configuration.
   virtual void CountLimitReached(const std::string& limit) = 0;
   virtual void SetDiskFree(std::int64_t bytes) = 0;
+  // "pending", "up", "leaving", and "max".
+  virtual void SetPoolMachines(const std::string& pool, const std::string& state, std::int64_t machines) = 0;
+  // 0 makes the series.
+  virtual void CountPoolFailures(const std::string& pool, std::int64_t failures) = 0;
 };
 
 }  // namespace entrain::metrics

@@ -40,6 +40,7 @@ constexpr auto kRuleNames = [] {
 }();
 constexpr std::string_view kActions[] = {"stop_and_keep", "stop", "notify", "pause", "rescue"};
 constexpr std::string_view kLimits[] = {"max_samples_per_batch", "max_log_lines_per_chunk", "webhook", "verdict_series"};
+constexpr std::string_view kPoolStates[] = {"pending", "up", "leaving", "max"};
 constexpr std::string_view kLayerStats[] = {"min", "p25", "median", "p75", "max", "mean"};
 constexpr std::string_view kQuarters[] = {"1", "2", "3", "4"};
 
@@ -66,6 +67,9 @@ constexpr Label kRule{"rule", "the health rule (policy.md)", kRuleNames};
 constexpr Label kAction{"action", "what follows from the verdict", kActions};
 constexpr Label kVerdictLabels[] = {kReason, kRule, kAction};
 constexpr Label kRunVerdictLabels[] = {kRun, kSweep, kRunLabel, kReason, kRule, kAction};
+constexpr Label kPool{"pool", "the pool's name", {}};
+constexpr Label kPoolLabel[] = {kPool};
+constexpr Label kPoolStateLabels[] = {kPool, {"state", "the machine's state", kPoolStates}};
 constexpr Label kLimitLabel[] = {{"limit", "the limit's name", kLimits}};
 
 constexpr double kQueueWaitBuckets[] = {0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400};
@@ -340,6 +344,22 @@ constexpr Metric kMetricTable[] = {
      "bytes",
      {},
      "Free space where the store lies.",
+     {}},
+    {kPoolMachines,
+     kCoordinator,
+     kGauge,
+     "entrain_pool_machines",
+     "machines",
+     kPoolStateLabels,
+     "Machines of an elastic pool, as its engine says: pending, up, leaving; max: as many as it may have.",
+     {}},
+    {kPoolFailures,
+     kCoordinator,
+     kCounter,
+     "entrain_pool_failures_total",
+     "times",
+     kPoolLabel,
+     "Times a pool's engine refused or did not answer, or a machine ended before its worker registered.",
      {}},
 };
 

@@ -85,6 +85,9 @@ std::vector<AlertRule> FleetAlerts() {
              {kCoordinatorDiskFree, kWorkerDiskFree}),
        "5m", "critical", "{{ $labels.instance }}: the disk is nearly full or will be within four hours.",
        "Free space or move the folder; a run whose checkpoint does not fit fails with class storage and is tried again."},
+      {"EntrainPoolRefused", Query("increase($0[30m]) >= 3", {kPoolFailures}), "5m", "warning",
+       "The pool {{ $labels.pool }} does not get the machines that it asks for.",
+       "`entrain workers` shows what the engine said; see the runbook."},
       {"EntrainLimitReached", Query("increase($0[15m]) > 0", {kLimitsReached}), "0m", "warning",
        "The limit {{ $labels.limit }} was reached.", "See the runbook: each limit says what was given up for it."},
   };

@@ -30,6 +30,7 @@ EXPECTED = {
     "EntrainEntropyCollapse": "research", "EntrainEntropyOverload": "research", "EntrainLossNonFinite": "research",
     "EntrainVerdict": "research", "EntrainRunStalled": "oncall", "EntrainWorkerLost": "oncall", "EntrainCoordinatorDown": "oncall",
     "EntrainDiskNearlyFull": "oncall", "EntrainQueueStuck": "operators", "EntrainCommitSlow": "operators", "EntrainLimitReached": "operators",
+    "EntrainPoolRefused": "operators",
 }
 VERDICT = {"run": "r1", "sweep": "s", "label": "SM", "reason": "collapse", "rule": "collapse.cascade"}
 

@@ -48,10 +48,15 @@ TEST(CoordinatorMetricsTest, CountsWhatItIsTold) {
   metrics->CountRunFinished("halted");
   metrics->CountLimitReached("max_queued_events");
   metrics->SetDiskFree(1000);
+  metrics->SetPoolMachines("hpc", "up", 4);
+  metrics->CountPoolFailures("hpc", 0);
+  metrics->CountPoolFailures("hpc", 2);
   const auto series = Scrape(metrics->port());
   EXPECT_EQ(series.at(R"(entrain_runs{state="running"})"), 3);
   EXPECT_EQ(series.at(R"(entrain_workers{state="live"})"), 2);
   EXPECT_EQ(series.at("entrain_slots"), 8);
+  EXPECT_EQ(series.at(R"(entrain_pool_machines{pool="hpc",state="up"})"), 4);
+  EXPECT_EQ(series.at(R"(entrain_pool_failures_total{pool="hpc"})"), 2);
   EXPECT_EQ(series.at("entrain_slots_used"), 6);
   EXPECT_EQ(series.at("entrain_commit_seconds_count"), 2);
   EXPECT_NEAR(series.at("entrain_commit_seconds_sum"), 0.202, 1e-9);
