@@ -182,4 +182,19 @@ nlohmann::json ToJson(const v1::WorkerSummary& worker) {
           {"reason", worker.reason()}};
 }
 
+nlohmann::json ToJson(const v1::PoolSummary& pool) {
+  return {{"name", pool.name()},
+          {"engine", pool.engine()},
+          {"slot_kind", pool.slot_kind()},
+          {"slots", pool.slots()},
+          {"min_machines", pool.min_machines()},
+          {"max_machines", pool.max_machines()},
+          {"pending", pool.pending()},
+          {"up", pool.up()},
+          {"leaving", pool.leaving()},
+          {"doing", pool.doing()},
+          {"problem", pool.problem()},
+          {"pending_reasons", std::vector<std::string>(pool.pending_reasons().begin(), pool.pending_reasons().end())}};
+}
+
 }  // namespace entrain::cli

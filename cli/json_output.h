@@ -12,5 +12,6 @@ nlohmann::json ToJson(const v1::RunSummary& run);
 nlohmann::json ToJson(const v1::Sweep& sweep);
 nlohmann::json ToJson(const v1::RunDetail& run);
 nlohmann::json ToJson(const v1::WorkerSummary& worker);
+nlohmann::json ToJson(const v1::PoolSummary& pool);
 
 }  // namespace entrain::cli

@@ -43,6 +43,8 @@ struct CoreConfig {
   std::size_t max_attempts_kept = 50;
   std::size_t max_checkpoints_kept = 20;
   std::size_t max_notices_kept = 50;
+  // What engines can add: a run that only they could hold waits, and is not impossible.
+  std::vector<scheduler::Elastic> elastic;
   // Placements decided in one event; the rest follow at the next.
   std::size_t max_placements_per_event = 256;
 };
@@ -207,7 +209,9 @@ using Shared = scheduler::PersistentMap<Key, scheduler::CopyOnWrite<Value>>;
 
 struct State {
   State() = default;
-  explicit State(const CoreConfig& c) : config(c) {}
+  explicit State(const CoreConfig& c) : config(c) {
+    if (!c.elastic.empty()) index.fleet.SetElastic(c.elastic);
+  }
 
   CoreConfig config;
   Shared<SweepId, Sweep> sweeps;

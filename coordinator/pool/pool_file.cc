@@ -27,6 +27,7 @@ struct Top {
   std::int64_t max = 0;
   std::int64_t idle_seconds = 300;
   bool gang = false;
+  std::int64_t poll_seconds = 5;
 };
 
 const std::vector<Field<Top>>& TopFields() {
@@ -41,6 +42,7 @@ const std::vector<Field<Top>>& TopFields() {
       sweep::Integer("min", &Top::min, Between(0, 10'000), "machines that are kept"),
       sweep::Integer("max", &Top::max, Between(1, 10'000), "machines at most"),
       sweep::Integer("idle_seconds", &Top::idle_seconds, Between(0, 30.0 * 86'400), "a machine unused for so long is given back"),
+      sweep::Integer("poll_seconds", &Top::poll_seconds, Between(1, 3'600), "how often the engine is asked what there is"),
       sweep::Bool("gang", &Top::gang, "machines come as one unit for one gang"),
   };
   return fields;
@@ -111,6 +113,7 @@ absl::StatusOr<PoolFile> ParsePoolFile(std::string_view text, const std::string&
   ProblemList problems;
   const sweep::YamlPointer root = sweep::ParseYaml(text, &problems);
   if (root != nullptr && !root->IsMap()) problems.Add(root->place, "", StrCat("must be a map of fields; is ", DescribeNode(*root)));
+  if (root == nullptr && problems.empty()) problems.Add({}, "", "is empty");
   if (!problems.empty()) return StatusOfProblems(path, &problems);
   Top top;
   ReadFields(*root, TopFields(), "", {"slurm", "kubernetes"}, &top, &problems);
@@ -122,7 +125,8 @@ absl::StatusOr<PoolFile> ParsePoolFile(std::string_view text, const std::string&
                  .min_machines = top.min,
                  .max_machines = top.max,
                  .idle_ms = top.idle_seconds * 1000,
-                 .gang_shaped = top.gang};
+                 .gang_shaped = top.gang,
+                 .poll_ms = top.poll_seconds * 1000};
   return file;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/strings.h"
 #include "coordinator/core/explain.h"
 #include "domain/failure_rules.h"
 #include "proto/convert.h"
@@ -172,6 +173,32 @@ v1::WorkerSummary SummaryOf(const core::Worker& worker) {
   out.set_version(worker.info.version);
   out.set_reason(worker.quarantine_reason);
   return out;
+}
+
+v1::PoolSummary SummaryOf(const pool::PoolStatus& pool) {
+  v1::PoolSummary out;
+  out.set_name(pool.limits.name);
+  out.set_engine(pool.engine);
+  out.set_slot_kind(pool.limits.shape.kind == domain::SlotKind::kGpu ? "gpu" : "cpu");
+  out.set_slots(pool.limits.shape.slots);
+  out.set_min_machines(pool.limits.min_machines);
+  out.set_max_machines(pool.limits.max_machines);
+  out.set_pending(CountIn(pool, pool::PoolMachine::State::kPending));
+  out.set_up(CountIn(pool, pool::PoolMachine::State::kUp));
+  out.set_leaving(CountIn(pool, pool::PoolMachine::State::kLeaving));
+  out.set_doing(pool.doing);
+  out.set_problem(pool.problem);
+  for (const std::string& reason : PendingReasons(pool)) out.add_pending_reasons(reason);
+  return out;
+}
+
+void AddPools(const core::Run& run, const std::vector<pool::PoolStatus>& pools, v1::RunSummary* summary) {
+  if (run.state != domain::RunState::kQueued) return;
+  std::string reason = summary->reason();
+  for (const pool::PoolStatus& pool : pools) {
+    if (CouldHold(pool.limits, scheduler::ShapeOf(run.spec->resources))) StrAppend(&reason, reason.empty() ? "" : "; ", Sentence(pool));
+  }
+  summary->set_reason(reason);
 }
 
 v1::Problem ProblemMessage(const sweep::Problem& problem) {

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "artifacts/artifact_store.h"
 #include "base/random.h"
+#include "coordinator/pool/board.h"
 #include "coordinator/rpc/access.h"
 #include "coordinator/rpc/fleet_hub.h"
 #include "coordinator/rpc/reply_board.h"
@@ -29,6 +30,7 @@ struct ServiceContext {
   artifacts::ArtifactStore* artifacts = nullptr;
   IdSource* ids = nullptr;
   Access* access = nullptr;
+  const pool::PoolBoard* pools = nullptr;
   std::int64_t lease_ms = 15'000;
   std::int64_t heartbeat_interval_ms = 3'000;
   // Reaching one of limits.h, by its name; may be empty.

@@ -153,6 +153,7 @@ grpc::Status SweepService::GetRun(grpc::ServerContext* /*call*/, const v1::GetRu
   const absl::StatusOr<const core::Run*> run = FindRun(*state, request->run_id());
   if (!run.ok()) return transport::ToGrpc(run.status());
   *response = DetailOf(*state, **run, results_.Of(**run));
+  if (context_.pools != nullptr) AddPools(**run, context_.pools->Get(), response->mutable_summary());
   const auto evaluations = context_.samples->ReadEvaluations((*run)->id);
   if (!evaluations.ok()) return transport::ToGrpc(evaluations.status());
   for (const store::StoredEvaluation& stored : *evaluations) *response->add_evaluations() = wire::ToWire(stored.evaluation);
@@ -372,6 +373,8 @@ grpc::Status SweepService::ListWorkers(grpc::ServerContext* /*call*/, const v1::
                                        v1::ListWorkersResponse* response) {
   const samples::PublishedState::View state = context_.published->Get();
   for (const auto& [id, worker] : state->workers) *response->add_workers() = SummaryOf(*worker);
+  if (context_.pools == nullptr) return grpc::Status::OK;
+  for (const pool::PoolStatus& pool : context_.pools->Get()) *response->add_pools() = SummaryOf(pool);
   return grpc::Status::OK;
 }
 

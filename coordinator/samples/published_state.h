@@ -30,6 +30,10 @@ class PublishedState {
     std::unique_lock<std::mutex> lock(mutex_);
     closed_changed_.wait_for(lock, std::chrono::milliseconds(duration_ms), [&] { return closed_; });
   }
+  bool closed() const {
+    std::unique_lock<std::mutex> lock(mutex_);
+    return closed_;
+  }
   void Close() {
     {
       std::lock_guard<std::mutex> lock(mutex_);

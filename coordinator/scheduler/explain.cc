@@ -109,8 +109,12 @@ std::string AheadText(const Index& index, const Request& request, const RunNames
 }  // namespace
 
 WaitReason ExplainFit(const Fleet& fleet, const Shape& shape) {
-  if (fleet.machines().empty()) return {false, StrCat(Needs(shape), "; no worker has joined yet")};
+  const Elastic* const elastic = fleet.ElasticFor(shape);
+  const std::string grows =
+      elastic == nullptr ? "" : StrCat("; the pool ", elastic->pool, " may add machines of ", Count(elastic->slots, "slot"), ", ", elastic->machines, " at most");
+  if (fleet.machines().empty()) return {false, StrCat(Needs(shape), "; no worker has joined yet", grows)};
   if (CouldEverFit(fleet, shape)) return {false, ""};
+  if (elastic != nullptr) return {false, StrCat(Needs(shape), "; no machine here could hold it", grows)};
   const Sizes sizes = SizesOf(fleet);
   if (shape.machines == 1 || sizes.largest < shape.ranks) return {true, StrCat(Needs(shape), "; ", LargestText(sizes))};
   std::string text = StrCat(Needs(shape), "; ", Count(sizes.machines, "machine"), " with ", sizes.slots, " slots in all cannot hold them");

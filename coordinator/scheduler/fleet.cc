@@ -7,6 +7,14 @@ Shape ShapeOf(const domain::Resources& resources) {
   return Shape{.machines = resources.machines, .ranks = resources.ranks_per_machine};
 }
 
+const Elastic* Fleet::ElasticFor(const Shape& shape) const {
+  if (elastic_ == nullptr || shape.ranks < 1) return nullptr;
+  for (const Elastic& elastic : *elastic_) {
+    if (elastic.slots / shape.ranks * elastic.machines >= shape.machines) return &elastic;
+  }
+  return nullptr;
+}
+
 const Machine* Fleet::Find(const WorkerId& worker) const {
   const CopyOnWrite<Machine>* found = machines_.Find(worker);
   return found == nullptr ? nullptr : &**found;

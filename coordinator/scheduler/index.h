@@ -4,8 +4,10 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/ids.h"
@@ -61,8 +63,21 @@ struct ClassFleet {
   std::int64_t quarantined = 0;
 };
 
+// Machines that an engine can add to the fleet; not known machines, so that nothing is planned on them.
+struct Elastic {
+  std::string pool;
+  std::int32_t slots = 0;       // of one machine
+  std::int64_t machines = 0;    // at most
+  friend bool operator==(const Elastic&, const Elastic&) = default;
+};
+
 class Fleet {
  public:
+  // Once, before the first machine.
+  void SetElastic(std::vector<Elastic> elastic) { elastic_ = std::make_shared<const std::vector<Elastic>>(std::move(elastic)); }
+  // The first pool whose machines, as many as it may have, could hold the gang; nullptr: none.
+  const Elastic* ElasticFor(const Shape& shape) const;
+
   // Adds or replaces.
   void Put(const WorkerId& worker, const Machine& machine);
   // It must be there.
@@ -80,6 +95,7 @@ class Fleet {
   // A usable machine that has `after` free slots now and had `before`.
   void Move(const WorkerId& worker, const MachineClass& machine_class, std::int32_t before, std::int32_t after);
 
+  std::shared_ptr<const std::vector<Elastic>> elastic_;  // null: none
   PersistentMap<MachineClass, CopyOnWrite<ClassFleet>> classes_;
   PersistentMap<WorkerId, CopyOnWrite<Machine>> machines_;
   std::int64_t free_slots_ = 0;

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <map>
+#include <utility>
 #include <variant>
 
 #include "base/files.h"
@@ -9,6 +10,7 @@
 #include "base/overloaded.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "coordinator/pool/open_pool.h"
 #include "coordinator/rpc/notice_json.h"
 #include "coordinator/server/artifact_root.h"
 
@@ -29,6 +31,9 @@ core::CoreConfig CoreConfigOf(const Options& options) {
   config.min_run_before_preempt_ms = options.min_run_before_preempt_ms;
   config.quarantine_after = options.quarantine_after;
   config.quarantine_ms = options.quarantine_ms;
+  for (const pool::PoolFile& file : options.pools) {
+    config.elastic.push_back({file.limits.name, file.limits.shape.slots, file.limits.max_machines});
+  }
   return config;
 }
 
@@ -43,6 +48,7 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const Options& o
 absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Prepare(const Options& options, const Clock* clock, IdSource* ids) {
   std::unique_ptr<Coordinator> coordinator(new Coordinator(options, clock, ids));
   ENTRAIN_RETURN_IF_ERROR(coordinator->OpenMetrics());
+  ENTRAIN_RETURN_IF_ERROR(coordinator->OpenPools());
   if (options.postgres.url.empty()) return coordinator;
   ENTRAIN_ASSIGN_OR_RETURN(coordinator->leadership_, store::OpenLeadership(options.postgres, clock));
   coordinator->leadership_->OnLost([c = coordinator.get()](const absl::Status& why) { c->Fail(why); });
@@ -72,6 +78,17 @@ absl::Status Coordinator::OpenMetrics() {
   if (options_.metrics_listen.empty()) return absl::OkStatus();
   ENTRAIN_ASSIGN_OR_RETURN(metrics_, metrics::CoordinatorMetrics::Serve(options_.metrics_listen, clock_));
   metrics_address_ = StrCat(HostOf(options_.metrics_listen), ":", metrics_->port());
+  return absl::OkStatus();
+}
+
+absl::Status Coordinator::OpenPools() {
+  for (const pool::PoolFile& file : options_.pools) {
+    ENTRAIN_ASSIGN_OR_RETURN(std::unique_ptr<pool::PoolProvider> provider, pool::OpenPool(file, clock_, [this](std::int64_t ms) {
+      published_.Pause(ms);
+      return !published_.closed();
+    }));
+    pools_.push_back(std::move(provider));
+  }
   return absl::OkStatus();
 }
 
@@ -141,6 +158,7 @@ rpc::ServiceContext Coordinator::MakeContext() {
   context.artifacts = artifacts_.get();
   context.ids = ids_;
   context.access = access_.get();
+  context.pools = &board_;
   context.lease_ms = options_.lease_ms;
   context.heartbeat_interval_ms = options_.heartbeat_ms;
   if (metrics_) context.count_limit = [this](const std::string& limit) { metrics_->CountLimitReached(limit); };
@@ -156,6 +174,11 @@ absl::Status Coordinator::Serve() {
   });
   ENTRAIN_ASSIGN_OR_RETURN(server_, rpc::GrpcServer::Start(options_.listen, options_.tls, MakeContext()));
   address_ = StrCat(HostOf(options_.listen), ":", server_->port());
+  if (!pools_.empty()) {
+    keeper_ = std::make_unique<PoolKeeper>(std::exchange(pools_, {}), &published_, [this](domain::ActOnWorker act) { queue_.PostOwn(std::move(act)); },
+                                           clock_, &board_, metrics_.get());
+    keeper_->Start();
+  }
   return absl::OkStatus();
 }
 
@@ -190,6 +213,7 @@ absl::Status Coordinator::Stop() {
   if (stopped_) return failure();
   stopped_ = true;
   published_.Close();
+  keeper_.reset();
   fleet_.Close();
   // The handlers first: they may still wait for the core.
   if (server_) server_->Shutdown(kShutdownGraceMs);

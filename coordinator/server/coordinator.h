@@ -6,16 +6,20 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "artifacts/artifact_store.h"
 #include "base/clock.h"
 #include "base/random.h"
+#include "coordinator/pool/board.h"
+#include "coordinator/pool/pool_file.h"
 #include "coordinator/rpc/grpc_server.h"
 #include "coordinator/samples/sample_lane.h"
 #include "coordinator/server/core_loop.h"
 #include "coordinator/server/event_queue.h"
 #include "coordinator/server/notice_sender.h"
+#include "coordinator/server/pool_keeper.h"
 #include "coordinator/store/postgres_store.h"
 #include "coordinator/store/store.h"
 #include "metrics/coordinator_metrics.h"
@@ -47,6 +51,7 @@ struct Options {
   std::int64_t quarantine_ms = core::CoreConfig().quarantine_ms;
   std::int64_t heartbeat_ms = 3'000;
   std::int64_t snapshot_every_facts = kSnapshotEveryFacts;
+  std::vector<pool::PoolFile> pools;  // of different names
 };
 
 class Coordinator {
@@ -82,6 +87,7 @@ class Coordinator {
   absl::Status OpenStore();
   absl::Status Serve();
   absl::Status OpenWebhook();
+  absl::Status OpenPools();
   void Send(const domain::Effect& effect);
   void Fail(const absl::Status& status);
   rpc::ServiceContext MakeContext();
@@ -100,6 +106,9 @@ class Coordinator {
   std::unique_ptr<samples::SampleLane> lane_;
   std::unique_ptr<NoticeSender> notices_;
   std::unique_ptr<CoreLoop> loop_;
+  pool::PoolBoard board_;
+  std::vector<std::unique_ptr<pool::PoolProvider>> pools_;  // until the keeper has them
+  std::unique_ptr<PoolKeeper> keeper_;                      // null without pools
   std::unique_ptr<rpc::Access> access_;
   std::unique_ptr<rpc::GrpcServer> server_;
   std::thread core_thread_;

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <ctime>
 #include <iostream>
+#include <utility>
+#include <vector>
 
 #include <unistd.h>
 
@@ -14,6 +16,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "coordinator/pool/open_pool.h"
 #include "coordinator/rpc/grpc_server.h"
 #include "coordinator/server/coordinator.h"
 #include "coordinator/server/redecide.h"
@@ -35,6 +38,7 @@ struct Flags {
   entrain::server::Options options;
   std::string address_file;
   std::string metrics_address_file;
+  std::vector<std::string> pool_files;
   bool replay = false;
 };
 
@@ -94,10 +98,22 @@ void Declare(CLI::App* app, Flags* flags) {
       ->capture_default_str()->check(CLI::Range(1'000, 2'000'000'000));
   app->add_option("--snapshot-every-facts", options.snapshot_every_facts, "New facts after which the journal gets a snapshot")
       ->capture_default_str()->check(CLI::Range(1, 1'000'000'000));
+  app->add_option("--pool", flags->pool_files, "Pool file: machines that Slurm or Kubernetes gives as they are needed (docs/pools.md); may be given several times");
   CLI::App* replay = app->add_subcommand("replay", "Decides the stored events again and compares the facts; only reads");
   // --data-dir and the limits (as the coordinator had them) may follow the word.
   replay->fallthrough()->callback([flags] { flags->replay = true; });
   app->footer(kExamples);
+}
+
+// With each provider's own part, so that a mistake is told before anything starts.
+absl::Status ReadPools(Flags* flags) {
+  static entrain::SystemClock clock;
+  for (const std::string& path : flags->pool_files) {
+    ENTRAIN_ASSIGN_OR_RETURN(entrain::pool::PoolFile file, entrain::pool::ReadPoolFile(path));
+    ENTRAIN_RETURN_IF_ERROR(entrain::pool::OpenPool(file, &clock, [](std::int64_t) { return false; }).status());
+    flags->options.pools.push_back(std::move(file));
+  }
+  return absl::OkStatus();
 }
 
 // What the flags say together; the reason when they cannot be served.
@@ -115,6 +131,12 @@ std::string WhatIsWrong(const Flags& flags) {
   }
   if (!flags.options.webhook.empty()) {
     if (const auto url = entrain::transport::ParseHttpUrl(flags.options.webhook); !url.ok()) return entrain::StrCat("--webhook ", std::string(url.status().message()));
+  }
+  for (std::size_t i = 0; i < flags.options.pools.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      const auto& [a, b] = std::pair(flags.options.pools[j], flags.options.pools[i]);
+      if (a.limits.name == b.limits.name) return entrain::StrCat(b.path, ": the pool ", b.limits.name, " is that of ", a.path, " too");
+    }
   }
   if (flags.options.heartbeat_ms * 3 > flags.options.lease_ms) {
     return entrain::StrCat("--heartbeat-ms ", flags.options.heartbeat_ms, " is more than a third of --lease-ms ",
@@ -238,6 +260,10 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
+  }
+  if (const absl::Status pools = ReadPools(&flags); !pools.ok()) {
+    std::cerr << "entrain-coordinator: " << pools.message() << std::endl;
+    return kExitUsage;
   }
   if (const std::string wrong = WhatIsWrong(flags); !wrong.empty()) {
     std::cerr << "entrain-coordinator: " << wrong << std::endl;

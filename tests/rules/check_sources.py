@@ -24,7 +24,7 @@ ROOMS = {
     "coordinator/store": {"proto", "protobuf", "sqlite", "libpq", "policy"},
     "coordinator/samples": {"policy", "coordinator/store", "coordinator/core"},
     "coordinator/rpc": {"proto", "protobuf", "coordinator/core", "coordinator/samples", "sweep", "coordinator/store", "grpc",
-                        "artifacts", "metrics", "transport"},
+                        "artifacts", "metrics", "transport", "coordinator/pool"},
     "coordinator/pool": {"coordinator/scheduler", "sweep", "transport", "openssl", "nlohmann"},
     "coordinator/server": {"coordinator/scheduler", "coordinator/core", "coordinator/store", "coordinator/samples",
                            "coordinator/rpc", "coordinator/pool", "artifacts", "metrics", "transport", "CLI"},
