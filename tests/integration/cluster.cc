@@ -80,6 +80,13 @@ Cluster::Cluster(const std::string& name, int lease_ms)
   EXPECT_TRUE(MakeFolders(root_ + "/artifacts/datasets").ok());
 }
 
+v1::ListWorkersResponse Cluster::Workers() {
+  v1::ListWorkersResponse workers;
+  const grpc::Status status = Ask([&](grpc::ClientContext* context) { return stub_->ListWorkers(context, v1::ListWorkersRequest(), &workers); });
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  return workers;
+}
+
 Cluster::~Cluster() {
   workers_.clear();
   members_.clear();
@@ -91,14 +98,15 @@ Cluster::~Cluster() {
 void Cluster::StartCoordinator() {
   const std::string address_file = root_ + "/coordinator.address";
   std::filesystem::remove(address_file);
-  coordinator_ = Process::Start(
+  std::vector<std::string> command =
       {Program("entrain-coordinator"), "--data-dir", root_ + "/data", "--listen", address_, "--address-file", address_file,
        "--artifacts", root_ + "/artifacts", "--metrics", "127.0.0.1:0", "--metrics-address-file",
-       root_ + "/coordinator.metrics", "--lease-ms", std::to_string(lease_ms_), "--heartbeat-ms", "500"},
-      root_ + "/coordinator.log");
+       root_ + "/coordinator.metrics", "--lease-ms", std::to_string(lease_ms_), "--heartbeat-ms", "500"};
+  command.insert(command.end(), coordinator_flags_.begin(), coordinator_flags_.end());
+  coordinator_ = Process::Start(command, root_ + "/coordinator.log");
   address_ = AwaitFile(address_file);
   ASSERT_FALSE(address_.empty()) << LogTail("coordinator.log");
-  stub_ = v1::SweepService::NewStub(grpc::CreateChannel(address_, grpc::InsecureChannelCredentials()));
+  stub_ = v1::SweepService::NewStub(grpc::CreateChannel(address_, credentials_));
 }
 
 void Cluster::TalkTo(const std::string& addresses) {

@@ -5,7 +5,10 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include <grpcpp/security/credentials.h>
 
 #include "entrain/v1/sweep_service.grpc.pb.h"
 #include "tests/integration/process.h"
@@ -18,6 +21,10 @@ class Cluster {
   explicit Cluster(const std::string& name, int lease_ms = 4'000);
   ~Cluster();
 
+  // Further flags for coordinators that are started from here on.
+  void GiveCoordinator(std::vector<std::string> flags) { coordinator_flags_ = std::move(flags); }
+  // How this test, a person, speaks to it; plain text without.
+  void SpeakWith(std::shared_ptr<grpc::ChannelCredentials> credentials) { credentials_ = std::move(credentials); }
   // The first start takes a free port; later ones take the same again, as a restarted service would.
   void StartCoordinator();
   // Instead: two coordinators on one PostgreSQL store, of which one leads; workers and the stub know both addresses.
@@ -41,6 +48,7 @@ class Cluster {
   std::string Submit(const std::string& yaml);
   v1::Sweep GetSweep(const std::string& id);
   v1::RunDetail GetRun(const std::string& id);
+  v1::ListWorkersResponse Workers();
   // All samples that count, in step order.
   std::vector<v1::Sample> Samples(const std::string& run_id);
   // Waits until the first run of the sweep satisfies the condition; fails the test otherwise, with the run and the logs' tails.
@@ -61,6 +69,8 @@ class Cluster {
   std::string root_;
   int lease_ms_;
   std::string address_ = "127.0.0.1:0";
+  std::vector<std::string> coordinator_flags_;
+  std::shared_ptr<grpc::ChannelCredentials> credentials_ = grpc::InsecureChannelCredentials();
   std::string store_url_;
   int leader_lease_ms_ = 0;
   std::map<std::string, std::string> member_addresses_;
