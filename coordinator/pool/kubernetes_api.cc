@@ -12,8 +12,8 @@ namespace entrain::pool {
 namespace {
 
 constexpr char kAccountFolder[] = "/var/run/secrets/kubernetes.io/serviceaccount";
-constexpr std::int64_t kFirstPauseMs = 250;
-constexpr std::int64_t kLongestPauseMs = 4'000;
+constexpr std::int64_t kFirstRetryMs = 250;
+constexpr std::int64_t kLongestRetryMs = 4'000;
 constexpr int kPageItems = 100;
 // With kPageItems more than the largest pool has.
 constexpr int kMaxPages = 200;
@@ -105,7 +105,7 @@ KubernetesApi::Try KubernetesApi::Once(const ApiRequest& request, std::int64_t t
 absl::StatusOr<ApiAnswer> KubernetesApi::Call(const ApiRequest& request) { return CallUntil(request, clock_->BootMs() + call_limit_ms_); }
 
 absl::StatusOr<ApiAnswer> KubernetesApi::CallUntil(const ApiRequest& request, std::int64_t end_ms) {
-  std::int64_t pause_ms = kFirstPauseMs;
+  std::int64_t pause_ms = kFirstRetryMs;
   for (int tries = 1;; ++tries) {
     Try result = Once(request, std::clamp<std::int64_t>(end_ms - clock_->BootMs(), 1, call_limit_ms_ / 3));
     if (result.answer) return *std::move(result.answer);
@@ -115,7 +115,7 @@ absl::StatusOr<ApiAnswer> KubernetesApi::CallUntil(const ApiRequest& request, st
       return absl::UnavailableError(StrCat(request.method, " ", request.path, ": ", result.why, later, " (", tries, tries == 1 ? " try)" : " tries)"));
     }
     if (!pause_(wait_ms)) return absl::CancelledError("ending");
-    pause_ms = std::min(2 * pause_ms, kLongestPauseMs);
+    pause_ms = std::min(2 * pause_ms, kLongestRetryMs);
   }
 }
 

@@ -31,7 +31,7 @@ absl::StatusOr<KubernetesAccess> FindKubernetes(const std::string& server, const
 // False when the caller is to end instead of waiting so long.
 using Pause = std::function<bool(std::int64_t ms)>;
 
-inline constexpr std::int64_t kKubernetesCallLimitMs = 30'000;
+inline constexpr std::int64_t kKubernetesCallLimitMs = 15'000;
 
 struct ApiRequest {
   std::string method = "GET";

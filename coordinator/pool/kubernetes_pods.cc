@@ -9,7 +9,7 @@
 namespace entrain::pool {
 namespace {
 
-std::string Joined(const std::string& reason, const std::string& message) {
+std::string ReasonWith(const std::string& reason, const std::string& message) {
   return OneLine(reason.empty() || message.empty() ? reason + message : StrCat(reason, ": ", message));
 }
 
@@ -28,7 +28,7 @@ bool Holds(const nlohmann::json& object, const char* type) { return TextAt(Condi
 std::string WhyContainerWaits(const nlohmann::json& container) {
   const std::string reason = TextAt(container, {"state", "waiting", "reason"});
   if (reason.empty() || reason == "ContainerCreating" || reason == "PodInitializing") return "";
-  return Joined(reason, TextAt(container, {"state", "waiting", "message"}));
+  return ReasonWith(reason, TextAt(container, {"state", "waiting", "message"}));
 }
 
 }  // namespace
@@ -36,12 +36,12 @@ std::string WhyContainerWaits(const nlohmann::json& container) {
 std::string WhyNotUp(const nlohmann::json& pod) {
   const std::string phase = TextAt(pod, {"status", "phase"});
   if (phase == "Failed" || phase == "Succeeded") {
-    const std::string why = Joined(TextAt(pod, {"status", "reason"}), TextAt(pod, {"status", "message"}));
+    const std::string why = ReasonWith(TextAt(pod, {"status", "reason"}), TextAt(pod, {"status", "message"}));
     return why.empty() ? (phase == "Failed" ? "failed" : "ended") : why;
   }
   if (!At(pod, {"metadata", "deletionTimestamp"}).is_null()) return "terminating";
   if (const nlohmann::json& scheduled = Condition(pod, "PodScheduled"); TextAt(scheduled, {"status"}) == "False") {
-    return Joined(TextAt(scheduled, {"reason"}), TextAt(scheduled, {"message"}));
+    return ReasonWith(TextAt(scheduled, {"reason"}), TextAt(scheduled, {"message"}));
   }
   for (const char* list : {"initContainerStatuses", "containerStatuses"}) {
     for (const nlohmann::json& container : At(pod, {"status", list})) {
@@ -84,7 +84,7 @@ bool IsControlledBy(const nlohmann::json& pod, std::string_view kind, std::strin
 
 std::string HowItEnded(const nlohmann::json& jobset) {
   for (const char* end : {"Completed", "Failed"}) {
-    if (Holds(jobset, end)) return Joined(end, TextAt(Condition(jobset, end), {"message"}));
+    if (Holds(jobset, end)) return ReasonWith(end, TextAt(Condition(jobset, end), {"message"}));
   }
   return "";
 }
@@ -92,7 +92,7 @@ std::string HowItEnded(const nlohmann::json& jobset) {
 std::string WhyNotAdmitted(const nlohmann::json& workload) {
   if (Holds(workload, "Admitted")) return "";
   const nlohmann::json& reserved = Condition(workload, "QuotaReserved");
-  return TextAt(reserved, {"status"}) == "False" ? Joined(TextAt(reserved, {"reason"}), TextAt(reserved, {"message"})) : "";
+  return TextAt(reserved, {"status"}) == "False" ? ReasonWith(TextAt(reserved, {"reason"}), TextAt(reserved, {"message"})) : "";
 }
 
 }  // namespace entrain::pool

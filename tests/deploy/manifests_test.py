@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""What the chart and the overlays render: valid against the published schemas, without rights, every port behind a policy, every argument
-and every metric one that the programs have.
+"""What the chart and the overlays render: valid against the published schemas, without rights but a pool's, every port behind a policy, every
+argument and every metric one that the programs have.
 
     manifests_test.py BIN_DIR                        tests
     ENTRAIN_REGENERATE=1 manifests_test.py BIN_DIR   also writes deploy/k8s/base/entrain.yaml and the high-availability overlay's coordinator
 """
 import functools
+import json
 import os
 import pathlib
 import re
@@ -37,17 +38,29 @@ VALUE_SETS = {
     "registry": ["image.registry=registry.example.org/ml", "image.tag=1.2.3", "image.pullSecrets={one,two}"],
     "GPUs": GPU + ["worker.nodeSelector.pool=gpu", "worker.tolerations[0].key=nvidia.com/gpu", "worker.tolerations[0].operator=Exists"],
     "high availability": POSTGRES,
-    "gang": GPU + ["gang.enabled=true", "gang.name=r7", "gang.machines=4", "gang.createQueue=true"],
+    "pool of workers": ["pool.mode=workers", "pool.min=1", "pool.max=20", "pool.name=night"],
+    "pool of gangs": GPU + ["pool.mode=gangs", "worker.replicas=0"],
+    "pool of gangs with Kueue": GPU + ["pool.mode=gangs", "pool.queue=training", "pool.createQueue=true",
+                                       "pool.apiServer.peers[0].ipBlock.cidr=10.0.0.1/32", "pool.apiServer.ports={6443}"],
+    "pool with two coordinators": POSTGRES + ["pool.mode=workers", "networkPolicy.enabled=true"],
 }
+POOLS = {name: next(value for value in settings if value.startswith("pool.mode=")).split("=")[1]
+         for name, settings in VALUE_SETS.items() if any(value.startswith("pool.mode=") for value in settings)}
 REFUSED = ["worker.replicas=-1", "worker.replicas=two", "worker.slotKind=tpu", "worker.slots=0", "worker.drainSeconds=1", "worker.slot=2",
            "coordinator.postgres.url=postgresql://entrain:secret@db/entrain", "coordinator.postgres.url=http://db/entrain",
            "coordinator.postgres.port=0",
            "image.pullPolicy=Sometimes", "image.tag=a b", "artifacts.accessMode=ReadWriteOncePod", "artifacts.size=lots",
            "coordinator.leaseSeconds=0", "coordinator.replicas=2", "monitoring.workerSampleLimit=0", "tls.enabled=false", "tokens.file=inline", "tokens.secret=Upper_case",
-           "tls.certManager.duration=soon", "networkPolicy.clients[0].anyone=true", "gang.machines=0", "gang.name=UPPER",
+           "tls.certManager.duration=soon", "networkPolicy.clients[0].anyone=true", "gang.enabled=true", "pool.mode=hpa", "pool.max=0",
+           "pool.name=UPPER", "pool.idleSeconds=-1", "pool.apiServer.ports={}", "pool.replicas=2",
            # Each field is right, together they are not.
            "worker.slotKind=gpu", "worker.gpus=1", "tls.certManager.enabled=false", "coordinator.heartbeatSeconds=10",
-           "coordinator.postgres.url=postgresql://entrain@db/entrain", "gang.enabled=true"]
+           "coordinator.postgres.url=postgresql://entrain@db/entrain"]
+# Refused only together: the values, and what the refusal says.
+REFUSED_POOLS = {("pool.mode=workers", "pool.min=9"): "pool.min (9) is more than pool.max (8)",
+                 ("pool.mode=gangs", "pool.min=1"): "pool.min must be 0",
+                 ("pool.mode=workers", "pool.queue=q"): "pool.queue is only for pool.mode gangs",
+                 ("pool.mode=gangs", "pool.createQueue=true"): "pool.queue is needed"}
 
 
 def tool(name, *arguments):
@@ -67,11 +80,22 @@ def everything():
         done = render(settings)
         assert done.returncode == 0, f"{name}: {done.stderr}"
         result[name] = strict_schema.load_all(done.stdout)
+        result[name] += gang_sets(result[name])
     for overlay in sorted((ROOT / "deploy/k8s/overlays").iterdir()):
         done = tool("kustomize", "build", overlay)
         assert done.returncode == 0, f"{overlay.name}: {done.stderr}"
         result["overlay " + overlay.name] = strict_schema.load_all(done.stdout)
     return result
+
+
+def gang_sets(objects):
+    """The JobSet that the coordinator would make of a pool's template, with what it adds."""
+    for item in of_kind(objects, "ConfigMap"):
+        if "jobset.json" in item["data"]:
+            made = json.loads(item["data"]["jobset.json"])
+            made["metadata"].update(name="gangs-r0123456789", namespace="entrain")
+            made["spec"]["replicatedJobs"][0]["template"]["spec"].update(parallelism=4, completions=4)
+            yield made
 
 
 def renderings():
@@ -167,7 +191,7 @@ class Pods(unittest.TestCase):
                 self.assertGreater(pod["securityContext"]["runAsUser"], 0, where)
                 self.assertEqual(pod["securityContext"]["seccompProfile"], {"type": "RuntimeDefault"}, where)
                 self.assertLessEqual({kind for volume in pod["volumes"] for kind in volume if kind != "name"},
-                                     {"emptyDir", "secret", "persistentVolumeClaim"}, where)
+                                     {"emptyDir", "secret", "persistentVolumeClaim", "configMap"}, where)
                 for container in pod["containers"] + pod.get("initContainers", []):
                     self.assertEqual(container["securityContext"], {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
                                                                     "capabilities": {"drop": ["ALL"]}}, where)
@@ -195,14 +219,32 @@ class Pods(unittest.TestCase):
             policy, = [item for item in of_kind(objects, "NetworkPolicy") if item["metadata"]["name"] == "entrain-coordinator"]
             self.assertEqual([port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]], [5432, 53, 53])
 
-    def test_no_rights_and_no_secrets(self):
+    def test_no_rights_but_a_pools(self):
         for name, objects in renderings():
-            self.assertEqual(of_kind(objects, "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "Secret"), [], name)
+            self.assertEqual(of_kind(objects, "ClusterRole", "ClusterRoleBinding", "Secret"), [], name)
+            rights = [(rule["apiGroups"], rule["resources"], rule.get("resourceNames"), rule["verbs"])
+                      for role in of_kind(objects, "Role") for rule in role["rules"]]
+            pods = ([""], ["pods"], None, ["list"])
+            jobsets = (["jobset.x-k8s.io"], ["jobsets"], None, ["create", "delete", "list"])
+            self.assertEqual(rights, {
+                None: [],
+                "workers": [(["apps"], ["statefulsets/scale"], ["entrain-worker"], ["get", "update"]), pods],
+                "gangs": [jobsets, (["kueue.x-k8s.io"], ["workloads"], None, ["list"]), pods] if "Kueue" in name else [jobsets, pods],
+            }[POOLS.get(name)], name)
+            for binding in of_kind(objects, "RoleBinding"):
+                self.assertEqual([(subject["kind"], subject["name"], subject["namespace"]) for subject in binding["subjects"]],
+                                 [("ServiceAccount", "entrain-coordinator", "entrain")], name)
+                self.assertIn(binding["roleRef"]["name"], [role["metadata"]["name"] for role in of_kind(objects, "Role")], name)
+            self.assertEqual(len(of_kind(objects, "RoleBinding")), 1 if name in POOLS else 0, name)
+
+    def test_a_token_only_for_a_coordinator_with_a_pool(self):
+        for name, objects in renderings():
             accounts = {account["metadata"]["name"]: account for account in of_kind(objects, "ServiceAccount")}
             for account in accounts.values():
                 self.assertIs(account["automountServiceAccountToken"], False, name)
-            for _, _, pod in pod_templates(objects):
-                self.assertIs(pod["automountServiceAccountToken"], False, name)
+            for _, labels, pod in pod_templates(objects):
+                asks = name in POOLS and labels["app.kubernetes.io/component"] == "coordinator"
+                self.assertIs(pod["automountServiceAccountToken"], asks, name)
                 self.assertIn(pod["serviceAccountName"], accounts, name)
 
     def test_arguments_are_flags_of_the_programs(self):
@@ -253,13 +295,66 @@ class Pods(unittest.TestCase):
             budget, = of_kind(objects, "PodDisruptionBudget")
             self.assertTrue(selects(budget["spec"]["selector"], owner["spec"]["template"]["metadata"]["labels"]), name)
 
-    def test_a_gang_is_whole(self):
-        gang, = of_kind(everything()["gang"], "JobSet")
-        job = gang["spec"]["replicatedJobs"][0]["template"]["spec"]
-        self.assertEqual((job["parallelism"], job["completions"]), (4, 4))
-        self.assertIs(gang["spec"]["suspend"], True)
-        queue, = of_kind(everything()["gang"], "LocalQueue")
-        self.assertEqual(gang["metadata"]["labels"]["kueue.x-k8s.io/queue-name"], queue["metadata"]["name"])
+    def test_a_pool_alone_sets_the_number_of_workers(self):
+        for name, objects in renderings():
+            workers = next(item for item in of_kind(objects, "StatefulSet") if item["metadata"]["name"] == "entrain-worker")
+            # What the chart wrote at an upgrade would take running machines away.
+            self.assertEqual("replicas" in workers["spec"], POOLS.get(name) != "workers", name)
+            self.assertEqual(of_kind(objects, "HorizontalPodAutoscaler"), [], name)
+
+    def test_the_pool_file_is_what_the_workers_are(self):
+        for name, mode in POOLS.items():
+            objects = everything()[name]
+            settings, = [item["data"] for item in of_kind(objects, "ConfigMap") if item["metadata"]["name"] == "entrain-pool"]
+            pool, = strict_schema.load_all(settings["pool.yaml"])
+            workers = next(pod for owner, _, pod in pod_templates(objects) if owner["metadata"]["name"] == "entrain-worker")
+            self.assertIn(f"--slots={pool['slots']}", workers["containers"][0]["args"], name)
+            self.assertIn(f"--slot-kind={pool['kind']}", workers["containers"][0]["args"], name)
+            coordinator = next(pod for owner, _, pod in pod_templates(objects) if owner["metadata"]["name"] == "entrain-coordinator")
+            mount = next(mount for mount in coordinator["containers"][0]["volumeMounts"] if mount["name"] == "pool")
+            self.assertIn(f"--pool={mount['mountPath']}/pool.yaml", coordinator["containers"][0]["args"], name)
+            if mode == "workers":
+                self.assertEqual(pool["kubernetes"], {"workers": "entrain-worker"}, name)
+            else:
+                self.assertEqual((pool["gang"], pool["kubernetes"]), (True, {"jobset": mount["mountPath"] + "/jobset.json"}), name)
+
+    def test_a_changed_pool_file_starts_the_coordinator_anew(self):
+        sums = set()
+        for most in ("3", "4"):
+            objects = strict_schema.load_all(render(["pool.mode=workers", f"pool.max={most}"]).stdout)
+            owner = next(item for item in of_kind(objects, "StatefulSet") if item["metadata"]["name"] == "entrain-coordinator")
+            sums.add(owner["spec"]["template"]["metadata"]["annotations"]["checksum/pool"])
+        self.assertEqual(len(sums), 2)
+
+    def test_a_gang_is_whole_and_its_machines_have_names(self):
+        for name, mode in POOLS.items():
+            objects = everything()[name]
+            self.assertEqual(len(of_kind(objects, "JobSet")), 1 if mode == "gangs" else 0, name)
+            for gang in of_kind(objects, "JobSet"):
+                job = gang["spec"]["replicatedJobs"][0]["template"]["spec"]
+                self.assertEqual((job["completionMode"], job["backoffLimit"], gang["spec"]["failurePolicy"]["maxRestarts"]), ("Indexed", 0, 0), name)
+                # JobSet makes no service of its own where the subdomain's exists, and the workers' selects these pods too.
+                service = next(item for item in of_kind(objects, "Service") if item["metadata"]["name"] == gang["spec"]["network"]["subdomain"])
+                self.assertTrue(selects({"matchLabels": service["spec"]["selector"]}, job["template"]["metadata"]["labels"]), name)
+                address = next(value for value in job["template"]["spec"]["containers"][0]["args"] if value.startswith("--peer-address="))
+                self.assertIn("." + service["metadata"]["name"] + ".entrain.svc:", address, name)
+                queues = [queue["metadata"]["name"] for queue in of_kind(objects, "LocalQueue")]
+                self.assertEqual([gang["metadata"]["labels"].get("kueue.x-k8s.io/queue-name")], queues or [None], name)
+
+    def test_a_gangs_workers_are_who_their_certificate_says(self):
+        """*.POOL.REST stands for names that begin with POOL- (docs/SECURITY.md), and the coordinator names JobSets POOL-RUN."""
+        for name, mode in POOLS.items():
+            objects = everything()[name]
+            settings, = [item["data"] for item in of_kind(objects, "ConfigMap") if item["metadata"]["name"] == "entrain-pool"]
+            pool, = strict_schema.load_all(settings["pool.yaml"])
+            certificate, = [item for item in of_kind(objects, "Certificate") if item["metadata"]["name"] == "entrain-worker"]
+            self.assertEqual(f"*.{pool['pool']}.entrain.svc" in certificate["spec"]["dnsNames"], mode == "gangs", name)
+
+    def test_contradictory_pools_are_refused(self):
+        for settings, why in REFUSED_POOLS.items():
+            done = render(list(settings))
+            self.assertNotEqual(done.returncode, 0, settings)
+            self.assertIn(why, done.stderr, settings)
 
 
 class Network(unittest.TestCase):
@@ -306,6 +401,15 @@ class Network(unittest.TestCase):
                                              ["worker"], name)
                         self.assertTrue(rule[peers], f"{name}: a rule without peers admits everyone")
 
+    def test_the_api_server_only_for_a_pool(self):
+        for name, objects in renderings():
+            for policy in of_kind(objects, "NetworkPolicy"):
+                blocks = [peer["ipBlock"]["cidr"] for rule in policy["spec"].get("egress") or [] for peer in rule["to"] if "ipBlock" in peer]
+                if name in POOLS and policy["metadata"]["name"] == "entrain-coordinator":
+                    self.assertEqual(blocks, ["10.0.0.1/32" if "Kueue" in name else "0.0.0.0/0"], name)
+                else:
+                    self.assertEqual(blocks, [], name)
+
     def test_certificates_name_what_is_dialled(self):
         for name, objects in renderings():
             certificates = {item["spec"]["secretName"]: item for item in of_kind(objects, "Certificate")}
@@ -328,7 +432,8 @@ class Monitoring(unittest.TestCase):
             self.assertEqual(len(rules), 0 if name == "no monitoring" else 1, name)
             for rule in rules:
                 self.assertEqual(rule["spec"], strict_schema.load_all((ROOT / "deploy/prometheus/entrain.rules.yaml").read_text())[0], name)
-            maps = {key: value for item in of_kind(objects, "ConfigMap") for key, value in item["data"].items()}
+            maps = {key: value for item in of_kind(objects, "ConfigMap") if item["metadata"]["name"] != "entrain-pool"
+                    for key, value in item["data"].items()}
             files = {} if name in ("no monitoring", "no dashboards") else \
                 {path.name: path.read_text() for path in (ROOT / "deploy/grafana/dashboards").glob("*.json")}
             self.assertEqual({key: value.rstrip("\n") for key, value in maps.items()},

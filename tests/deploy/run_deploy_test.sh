@@ -4,7 +4,7 @@
 set -euo pipefail
 cache=$1 test=$(dirname "$0")/$2
 shift 2
-if [ ! -x "$cache/k8s-python/bin/python" ] || [ ! -x "$cache/k8s-tools/bin/helm" ]; then
+if [ ! -x "$cache/k8s-python/bin/python" ] || [ ! -x "$cache/k8s-tools/bin/helm" ] || [ ! -d "$cache/k8s-tools/openapi" ]; then
   echo "skipped: helm, kustomize and the schemas are not installed; scripts/setup --tests installs them" >&2
   exit 77
 fi

@@ -1,6 +1,5 @@
-{{/* What every pod of a release shares: no rights, no token, no root, nothing to write but its volumes. */}}
+{{/* What every pod of a release shares: no root, nothing to write but its volumes. */}}
 {{- define "entrain.podSecurity" -}}
-automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true

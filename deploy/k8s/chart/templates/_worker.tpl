@@ -8,6 +8,7 @@
 {{- if and (eq $worker.slotKind "cpu") (gt (int $worker.gpus) 0) }}
 {{- fail "worker.gpus is set but worker.slotKind is cpu: the GPUs would lie idle" }}
 {{- end }}
+automountServiceAccountToken: false
 {{ include "entrain.podSecurity" $root }}
 serviceAccountName: {{ include "entrain.name" $root }}-worker
 # The kubelet's patience: longer than the drain, or a gang loses the steps since its last checkpoint.
@@ -39,14 +40,15 @@ containers:
       {{- if eq (index . 1) "claim" }}
       - --peer-address=$(POD_NAME).{{ include "entrain.name" $root }}-worker.{{ $root.Release.Namespace }}.svc:7071
       {{- else }}
-      {{- $set := printf "%s-%s" (include "entrain.name" $root) $root.Values.gang.name }}
-      - --peer-address={{ $set }}-worker-0-$(POD_INDEX).{{ $set }}.{{ $root.Release.Namespace }}.svc:7071
+      - --peer-address=$(JOBSET_NAME)-worker-0-$(POD_INDEX).{{ include "entrain.name" $root }}-worker.{{ $root.Release.Namespace }}.svc:7071
       {{- end }}
       {{- include "entrain.tlsArguments" $root | nindent 6 }}
     env:
       - name: POD_NAME
         valueFrom: {fieldRef: {fieldPath: metadata.name}}
       {{- if ne (index . 1) "claim" }}
+      - name: JOBSET_NAME
+        valueFrom: {fieldRef: {fieldPath: "metadata.labels['jobset.sigs.k8s.io/jobset-name']"}}
       - name: POD_INDEX
         valueFrom: {fieldRef: {fieldPath: "metadata.annotations['batch.kubernetes.io/job-completion-index']"}}
       {{- end }}
