@@ -102,6 +102,11 @@ class CoordinatorMetricsImpl : public CoordinatorMetrics {
   }
   void CountRunFinished(const std::string& state) override { families_.Counter(kRunsFinished, state).Increment(); }
   void CountLimitReached(const std::string& limit) override { families_.Counter(kLimitsReached, limit).Increment(); }
+  void SetArtifactBytes(std::int64_t bytes) override { families_.Gauge(kArtifactBytes).Set(static_cast<double>(bytes)); }
+  void CountRetention(const std::string& kind, std::int64_t count, std::int64_t bytes) override {
+    families_.Counter(kRetentionDeleted, kind).Increment(static_cast<double>(count));
+    families_.Counter(kRetentionFreedBytes, kind).Increment(static_cast<double>(bytes));
+  }
   void SetDiskFree(std::int64_t bytes) override { families_.Gauge(kCoordinatorDiskFree).Set(static_cast<double>(bytes)); }
 
  private:

@@ -52,6 +52,10 @@ class CoordinatorMetrics {
   // Reaching a configured limit, named as in the configuration.
   virtual void CountLimitReached(const std::string& limit) = 0;
   virtual void SetDiskFree(std::int64_t bytes) = 0;
+  // Datasets and checkpoints together, as of retention's last pass.
+  virtual void SetArtifactBytes(std::int64_t bytes) = 0;
+  // What retention deleted: "checkpoint", "orphan", "upload", "dataset", "samples" or "log_lines".
+  virtual void CountRetention(const std::string& kind, std::int64_t count, std::int64_t bytes) = 0;
 };
 
 }  // namespace entrain::metrics

@@ -25,7 +25,7 @@ enum class MetricId {
   kWorkerDiskFree,
   // Coordinator.
   kRuns, kWorkers, kSlots, kSlotsUsed, kQueueWaitSeconds, kGangStartSeconds, kCommitSeconds, kCommittedFacts, kDecisionSeconds,
-  kEvents, kSamplesStored, kVerdicts, kRunVerdict, kRunsFinished, kLimitsReached, kCoordinatorDiskFree,
+  kEvents, kSamplesStored, kVerdicts, kRunVerdict, kRunsFinished, kLimitsReached, kCoordinatorDiskFree, kArtifactBytes, kRetentionDeleted, kRetentionFreedBytes,
   kCount
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "coordinator/core/state.h"
+#include "coordinator/retention/report.h"
 #include "coordinator/rpc/run_results.h"
 #include "entrain/v1/sweep_service.pb.h"
 #include "sweep/sweep.h"
@@ -14,6 +15,7 @@ v1::Sweep SweepMessage(const core::State& state, const core::Sweep& sweep, RunRe
 // Everything about one run but its evaluations.
 v1::RunDetail DetailOf(const core::State& state, const core::Run& run, const RunResult& result);
 v1::WorkerSummary SummaryOf(const core::Worker& worker);
+v1::CollectGarbageResponse ReportMessage(const retention::PassReport& report);
 v1::Problem ProblemMessage(const sweep::Problem& problem);
 // A run that is not admitted: no id, no state.
 v1::RunSummary PlannedRun(const domain::RunSpec& spec, const sweep::Estimate& estimate);

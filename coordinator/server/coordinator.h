@@ -16,6 +16,7 @@
 #include "coordinator/server/core_loop.h"
 #include "coordinator/server/event_queue.h"
 #include "coordinator/server/notice_sender.h"
+#include "coordinator/server/retention_keeper.h"
 #include "coordinator/store/postgres_store.h"
 #include "coordinator/store/store.h"
 #include "metrics/coordinator_metrics.h"
@@ -47,6 +48,10 @@ struct Options {
   std::int64_t quarantine_ms = core::CoreConfig().quarantine_ms;
   std::int64_t heartbeat_ms = 3'000;
   std::int64_t snapshot_every_facts = kSnapshotEveryFacts;
+  retention::Limits retention;
+  std::int64_t retention_interval_s = 600;  // 0: only when people ask
+  // The store came back from a copy that was not made by `backup`: fence as after a restore.
+  bool after_restore = false;
 };
 
 class Coordinator {
@@ -70,6 +75,8 @@ class Coordinator {
 
   // Why the process must end, once it must; OK while all is well.
   absl::Status failure() const;
+  // A complete copy of the store, while it serves. From any thread.
+  absl::StatusOr<std::int64_t> BackUp(const std::string& to);
   // Brings the gauges up to date; a second apart is enough.
   void RefreshMetrics();
   // No new calls, the running ones get a moment, what was decided is finished and stored. Returns `failure`.
@@ -82,6 +89,8 @@ class Coordinator {
   absl::Status OpenStore();
   absl::Status Serve();
   absl::Status OpenWebhook();
+  absl::Status OpenRetention();
+  absl::Status FenceRestored();
   void Send(const domain::Effect& effect);
   void Fail(const absl::Status& status);
   rpc::ServiceContext MakeContext();
@@ -92,6 +101,7 @@ class Coordinator {
   std::unique_ptr<store::Leadership> leadership_;  // null with SQLite
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<artifacts::ArtifactStore> artifacts_;
+  artifacts::Pins pins_;
   std::unique_ptr<metrics::CoordinatorMetrics> metrics_;
   samples::PublishedState published_;
   EventQueue queue_{kMaxWaitingEvents};
@@ -100,6 +110,7 @@ class Coordinator {
   std::unique_ptr<samples::SampleLane> lane_;
   std::unique_ptr<NoticeSender> notices_;
   std::unique_ptr<CoreLoop> loop_;
+  std::unique_ptr<RetentionKeeper> retention_;
   std::unique_ptr<rpc::Access> access_;
   std::unique_ptr<rpc::GrpcServer> server_;
   std::thread core_thread_;
