@@ -151,6 +151,11 @@ absl::StatusOr<std::int64_t> ArtifactStore::ReadVocabSize(std::string_view hash)
   return absl::DataLossError(StrCat(dir, "/dataset.json names no vocabulary size"));
 }
 
+void ArtifactStore::TouchDataset(std::string_view hash) const {
+  std::error_code error;
+  fs::last_write_time(fs::path(root()) / DatasetPath(hash), fs::file_time_type::clock::now(), error);
+}
+
 absl::Status CheckInnerPath(std::string_view path) {
   if (path.empty()) return absl::InvalidArgumentError("artifact path is empty");
   std::size_t begin = 0;

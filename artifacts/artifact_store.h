@@ -50,6 +50,9 @@ class ArtifactStore {
   // Of the dataset's tokeniser, from its dataset.json. NOT_FOUND when there is no such dataset, DATA_LOSS when the file does not say.
   absl::StatusOr<std::int64_t> ReadVocabSize(std::string_view hash) const;
 
+  // Somebody wants it: from here on retention counts its age, as long as no sweep names it. Best effort.
+  void TouchDataset(std::string_view hash) const;
+
   // Removes one published checkpoint; OK when it is gone already.
   virtual absl::Status RemoveCheckpoint(std::string_view path) = 0;
 

@@ -2,10 +2,13 @@
 
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <mutex>
+#include <vector>
 
 #include "absl/strings/escaping.h"
+#include "base/log_line.h"
 #include "base/strings.h"
 #include "base/utc_text.h"
 
@@ -30,16 +33,52 @@ std::string Quoted(const std::string& value) {
   return StrCat("\"", absl::CEscape(AbslArgument(value)), "\"");
 }
 
+// As JSON wants it; bytes that are no UTF-8 are passed on, as they came.
+std::string JsonText(std::string_view text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      quoted += '\\';
+      quoted += c;
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      char escaped[8];
+      std::snprintf(escaped, sizeof(escaped), "\\u%04x", static_cast<unsigned>(c));
+      quoted += escaped;
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + "\"";
+}
+
+LogFormat FormatWanted() {
+  const char* wanted = std::getenv("ENTRAIN_LOG");
+  return wanted != nullptr && std::string_view(wanted) == "json" ? LogFormat::kJson : LogFormat::kText;
+}
+
 }  // namespace
+
+std::string LogLine(LogFormat format, std::string_view time, LogLevel level, std::string_view component, std::string_view message,
+                    const std::vector<LogField>& fields) {
+  static constexpr const char* kNames[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
+  const char* name = kNames[static_cast<int>(level)];
+  if (format == LogFormat::kText) {
+    std::string line = StrCat(time, " ", name, " ", component, " ", message);
+    for (const auto& [key, value] : fields) StrAppend(&line, " ", key, "=", Quoted(value));
+    return line;
+  }
+  std::string line = StrCat("{\"time\":", JsonText(time), ",\"level\":", JsonText(name), ",\"program\":", JsonText(component), ",\"message\":", JsonText(message));
+  for (const auto& [key, value] : fields) StrAppend(&line, ",", JsonText(key), ":", JsonText(value));
+  return line + "}";
+}
 
 void SetLogComponent(std::string_view component) { Component() = std::string(component); }
 void SetLogLevel(LogLevel level) { minimum_level = level; }
 
 void Log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields) {
   if (level < minimum_level.load()) return;
-  static constexpr const char* kNames[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
-  std::string line = StrCat(UtcText(WallMs()), " ", kNames[static_cast<int>(level)], " ", Component(), " ", message);
-  for (const auto& [key, value] : fields) StrAppend(&line, " ", key, "=", Quoted(value));
+  static const LogFormat format = FormatWanted();
+  std::string line = LogLine(format, UtcText(WallMs()), level, Component(), message, fields);
   line += '\n';
   static std::mutex mutex;
   std::lock_guard<std::mutex> lock(mutex);

@@ -263,6 +263,21 @@ absl::StatusOr<v1::ActOnWorkerResponse> Client::ActOnWorker(const v1::ActOnWorke
   return endpoints_->Call(&v1::SweepService::Stub::ActOnWorker, request);
 }
 
+absl::StatusOr<std::string> Client::Release(const std::string& id, const std::string& by) {
+  v1::ReleaseRequest request;
+  request.set_sweep_id(id);
+  request.set_by(by);
+  const auto response = endpoints_->Call(&v1::SweepService::Stub::Release, request);
+  if (!response.ok()) return response.status();
+  return response->sweep_id();
+}
+
+absl::StatusOr<v1::CollectGarbageResponse> Client::CollectGarbage(bool dry_run) {
+  v1::CollectGarbageRequest request;
+  request.set_dry_run(dry_run);
+  return endpoints_->Call(&v1::SweepService::Stub::CollectGarbage, request);
+}
+
 absl::StatusOr<v1::ListWorkersResponse> Client::ListWorkers() {
   return endpoints_->Call(&v1::SweepService::Stub::ListWorkers, v1::ListWorkersRequest());
 }

@@ -54,6 +54,9 @@ class Client {
   absl::StatusOr<int> Pause(const std::string& id, const std::string& by);
   absl::StatusOr<int> Resume(const std::string& id, const std::string& by);
   absl::StatusOr<v1::RetryResponse> Retry(const std::string& id, const std::string& by);
+  // The sweep's id.
+  absl::StatusOr<std::string> Release(const std::string& id, const std::string& by);
+  absl::StatusOr<v1::CollectGarbageResponse> CollectGarbage(bool dry_run);
   absl::StatusOr<v1::ListWorkersResponse> ListWorkers();
   absl::StatusOr<v1::ActOnWorkerResponse> ActOnWorker(const v1::ActOnWorkerRequest& request);
 

@@ -29,7 +29,9 @@ void FillRun(const v1::RunDetail& detail, reports::RunData* run) {
   run->context = summary.context();
   run->parameters = summary.parameters();
   run->world_size = summary.world_size();
-  run->attempts = summary.attempt();
+  // Not the number of the newest: a restore passes over many.
+  run->attempts = detail.attempts_size();
+  run->samples_thinned_every = detail.samples_thinned_every();
   run->rescue_of = summary.rescue_of();
   run->rescued_by = summary.rescued_by();
   run->fork_step = summary.fork_step();

@@ -67,6 +67,10 @@ json CheckpointJson(const v1::Checkpoint& checkpoint) {
           {"hash", checkpoint.hash()}};
 }
 
+json RetiredJson(const v1::RetiredCheckpoint& retired) {
+  return {{"checkpoint", CheckpointJson(retired.checkpoint())}, {"time", Time(retired.wall_ms())}, {"reason", retired.reason()}};
+}
+
 json RungJson(const v1::Rung& rung) {
   return {{"step", rung.step()},
           {"metric", rung.metric()},
@@ -91,7 +95,9 @@ nlohmann::json ToJson(const v1::SweepSummary& sweep) {
           {"created", Time(sweep.created_wall_ms())},
           {"runs", sweep.run_count()},
           {"runs_by_state", MapJson(sweep.runs_by_state())},
-          {"finished", sweep.finished()}};
+          {"finished", sweep.finished()},
+          {"released", Time(sweep.released_wall_ms())},
+          {"released_by", sweep.released_by()}};
 }
 
 nlohmann::json ToJson(const v1::RunSummary& run) {
@@ -162,6 +168,9 @@ nlohmann::json ToJson(const v1::RunDetail& run) {
           {"notices", Listed(run.notices(), VerdictJson)},
           {"attempts", Listed(run.attempts(), AttemptJson)},
           {"checkpoints", Listed(run.checkpoints(), CheckpointJson)},
+          {"retired", Listed(run.retired(), RetiredJson)},
+          {"samples_thinned_every", run.samples_thinned_every()},
+          {"samples_thinned", Time(run.samples_thinned_wall_ms())},
           {"evaluations", std::move(evaluations)},
           {"owner", run.owner()},
           {"priority", run.priority()},

@@ -63,6 +63,8 @@ std::unique_ptr<CLI::App> MakeProgram(Session* session) {
   command::AddExport(app.get(), session);
   command::AddCost(app.get(), session);
   command::AddWorkers(app.get(), session);
+  command::AddRelease(app.get(), session);
+  command::AddGc(app.get(), session);
   command::AddData(app.get(), session);
   command::AddToken(app.get(), session);
   command::AddPolicy(app.get(), session);

@@ -110,6 +110,19 @@ std::string AttemptsText(const v1::RunDetail& run, Colour colour) {
   return table.empty() ? "" : table.Text(colour);
 }
 
+// What retention deleted of the run; empty for most.
+std::string RetiredText(const v1::RunDetail& run) {
+  std::string text;
+  for (const v1::RetiredCheckpoint& retired : run.retired()) {
+    StrAppend(&text, "  checkpoint of step ", retired.checkpoint().step(), ": deleted by retention on ", FormatUtc(retired.wall_ms()), " UTC, ",
+              Printable(retired.reason()), "\n");
+  }
+  if (run.samples_thinned_every() > 0) {
+    StrAppend(&text, "  samples: thinned by retention on ", FormatUtc(run.samples_thinned_wall_ms()), " UTC, one of ", run.samples_thinned_every(), " is left\n");
+  }
+  return text;
+}
+
 std::string HistoryText(const v1::RunDetail& run) {
   std::string text;
   const int first = std::max(0, run.history_size() - kHistoryShown);
@@ -203,6 +216,10 @@ std::string DescribeRun(const v1::RunDetail& detail, Colour colour) {
       StrAppend(&text, "  step ", checkpoint.step(), "  ", FormatBytes(checkpoint.bytes()), "  ", Printable(checkpoint.path()), "\n");
     }
   }
+  if (const std::string deleted = RetiredText(detail); !deleted.empty()) {
+    AppendTitle(&text, colour, "Deleted");
+    text += deleted;
+  }
   return text;
 }
 
@@ -224,6 +241,10 @@ std::string ExplainRun(const v1::RunDetail& detail, Colour colour) {
   if (detail.notices_size() > 0) {
     AppendTitle(&text, colour, "Notices");
     text += NoticesText(detail);
+  }
+  if (const std::string deleted = RetiredText(detail); !deleted.empty()) {
+    AppendTitle(&text, colour, "Deleted");
+    text += deleted;
   }
   const std::string attempts = AttemptsText(detail, colour);
   if (detail.attempts_size() > 1 || run.state() == "failed") {

@@ -112,6 +112,36 @@ struct ActOnWorker {
   std::string reason;
 };
 
+// Retention no longer keeps these; the core leaves out what the run, or one that goes on from it, still needs.
+struct CheckpointRef {
+  AttemptNumber attempt = 0;
+  std::int64_t step = 0;
+  friend auto operator<=>(const CheckpointRef&, const CheckpointRef&) = default;
+};
+struct RetireCheckpoints {
+  RunId run;
+  std::vector<CheckpointRef> checkpoints;
+  std::string reason;
+};
+// Asked by people, or by retention for a sweep that ended long ago.
+struct ReleaseSweep {
+  RequestId request = 0;
+  SweepId sweep;
+  std::string by;
+};
+// The first event of a process whose store came from a backup: what happened after the backup was taken is lost, and may have left
+// attempts on workers and checkpoints in the artifact root.
+struct StoreRestored {
+  AttemptNumber highest_attempt = 0;  // found in the artifact root
+  // Unfinished runs with the last step whose sample the store holds; a run that is not named has none.
+  struct Samples {
+    RunId run;
+    std::int64_t through_step = 0;
+  };
+  std::vector<Samples> samples;
+  std::string reason;
+};
+
 // Time passed; nothing else happened.
 struct Tick {};
 
@@ -120,7 +150,7 @@ struct Event {
   std::int64_t at_ms = 0;
   std::int64_t wall_ms = 0;  // label
   std::variant<SubmitSweep, ActOnRun, RetryRun, WorkerJoined, WorkerHeartbeat, WorkerDisconnected, AttemptStarted,
-               AttemptEnded, CheckpointPublished, VerdictReached, RunJudged, RungReached, RunProgressed, ActOnWorker, Tick>
+               AttemptEnded, CheckpointPublished, VerdictReached, RunJudged, RungReached, RunProgressed, ActOnWorker, RetireCheckpoints, ReleaseSweep, StoreRestored, Tick>
       body;
 };
 

@@ -162,6 +162,24 @@ struct RungDecided {
   std::string reason;
 };
 
+// The run lists these checkpoints no longer; once this is durable their files may go.
+struct CheckpointsRetired {
+  RunId run;
+  std::vector<Checkpoint> checkpoints;
+  std::string reason;
+};
+// Nobody needs the finished sweep's results any more: its last and best checkpoints may be retired too.
+struct SweepReleased {
+  SweepId sweep;
+  std::string by;
+};
+// Numbers up to `floor` may have been given out by a history that this store does not hold: no attempt gets one of them again, and
+// nothing that still bears one is accepted.
+struct AttemptFloorRaised {
+  AttemptNumber floor = 0;
+  std::string reason;
+};
+
 // Transient facts: they renew leases and say who is connected, are true only while this process lives and are never stored.
 struct WorkerHeard {
   WorkerId worker;
@@ -180,7 +198,7 @@ struct Fact {
   std::variant<SweepAdmitted, RunRetried, WorkerRegistered, WorkerSilent, WorkerDraining, RunPlaced, RunStarted,
                CheckpointRecorded, StopDecided, VerdictRecorded, AttemptClosed, RunRequeued, RunPaused, RunResumed,
                RunFinished, WaitReasonChanged, MemberReleased, AttemptReclaimed, RunAged, RunReserved, WorkerQuarantined, WorkerReleased,
-               RungRecorded, RungDecided, RunRescued, WorkerForgotten, WorkerHeard, ProgressHeard, TermStarted>
+               RungRecorded, RungDecided, RunRescued, WorkerForgotten, CheckpointsRetired, SweepReleased, AttemptFloorRaised, WorkerHeard, ProgressHeard, TermStarted>
       body;
 };
 

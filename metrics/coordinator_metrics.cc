@@ -108,6 +108,11 @@ class CoordinatorMetricsImpl : public CoordinatorMetrics {
   void CountPoolFailures(const std::string& pool, std::int64_t failures) override {
     families_.Counter(kPoolFailures, pool).Increment(static_cast<double>(failures));
   }
+  void SetArtifactBytes(std::int64_t bytes) override { families_.Gauge(kArtifactBytes).Set(static_cast<double>(bytes)); }
+  void CountRetention(const std::string& kind, std::int64_t count, std::int64_t bytes) override {
+    families_.Counter(kRetentionDeleted, kind).Increment(static_cast<double>(count));
+    families_.Counter(kRetentionFreedBytes, kind).Increment(static_cast<double>(bytes));
+  }
   void SetDiskFree(std::int64_t bytes) override { families_.Gauge(kCoordinatorDiskFree).Set(static_cast<double>(bytes)); }
 
  private:

@@ -56,6 +56,10 @@ class CoordinatorMetrics {
   virtual void SetPoolMachines(const std::string& pool, const std::string& state, std::int64_t machines) = 0;
   // 0 makes the series.
   virtual void CountPoolFailures(const std::string& pool, std::int64_t failures) = 0;
+  // Datasets and checkpoints together, as of retention's last pass.
+  virtual void SetArtifactBytes(std::int64_t bytes) = 0;
+  // What retention deleted: "checkpoint", "orphan", "upload", "dataset", "samples" or "log_lines".
+  virtual void CountRetention(const std::string& kind, std::int64_t count, std::int64_t bytes) = 0;
 };
 
 }  // namespace entrain::metrics

@@ -21,9 +21,9 @@ prometheus::Labels OnlyLabel(MetricId id, const std::string& value) {
   return {{std::string(metric.labels[0].name), value}};
 }
 
-// Free space is unknown, not 0, until the process says it.
+// Space is unknown, not 0, until the process says it.
 bool KnownFromTheStart(const Metric& metric) {
-  return metric.id != MetricId::kWorkerDiskFree && metric.id != MetricId::kCoordinatorDiskFree;
+  return metric.id != MetricId::kWorkerDiskFree && metric.id != MetricId::kCoordinatorDiskFree && metric.id != MetricId::kArtifactBytes;
 }
 
 }  // namespace

@@ -20,7 +20,8 @@ constexpr std::string_view kEventKinds[] = {"submit_sweep",    "act_on_run",    
                                             "worker_joined",   "worker_heartbeat", "worker_disconnected",
                                             "attempt_started", "attempt_ended",    "checkpoint_published",
                                             "verdict_reached", "run_judged",       "rung_reached",
-                                            "run_progressed",  "act_on_worker",    "tick"};
+                                            "run_progressed",  "act_on_worker",    "retire_checkpoints",
+                                            "release_sweep",   "store_restored",   "tick"};
 constexpr KnownRule kRules[] = {{"collapse.cascade", "collapse"},
                                 {"collapse.whole_layer", "collapse"},
                                 {"collapse.share_of_heads", "collapse"},
@@ -39,8 +40,9 @@ constexpr auto kRuleNames = [] {
   return names;
 }();
 constexpr std::string_view kActions[] = {"stop_and_keep", "stop", "notify", "pause", "rescue"};
-constexpr std::string_view kLimits[] = {"max_samples_per_batch", "max_log_lines_per_chunk", "webhook", "verdict_series"};
 constexpr std::string_view kPoolStates[] = {"pending", "up", "leaving", "max"};
+constexpr std::string_view kLimits[] = {"max_samples_per_batch", "max_log_lines_per_chunk", "webhook", "verdict_series", "artifact_quota", "sample_quota", "log_quota"};
+constexpr std::string_view kRetentionKinds[] = {"checkpoint", "orphan", "upload", "dataset", "samples", "log_lines"};
 constexpr std::string_view kLayerStats[] = {"min", "p25", "median", "p75", "max", "mean"};
 constexpr std::string_view kQuarters[] = {"1", "2", "3", "4"};
 
@@ -70,6 +72,7 @@ constexpr Label kRunVerdictLabels[] = {kRun, kSweep, kRunLabel, kReason, kRule, 
 constexpr Label kPool{"pool", "the pool's name", {}};
 constexpr Label kPoolLabel[] = {kPool};
 constexpr Label kPoolStateLabels[] = {kPool, {"state", "the machine's state", kPoolStates}};
+constexpr Label kRetentionLabel[] = {{"kind", "what was deleted", kRetentionKinds}};
 constexpr Label kLimitLabel[] = {{"limit", "the limit's name", kLimits}};
 
 constexpr double kQueueWaitBuckets[] = {0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400};
@@ -360,6 +363,30 @@ constexpr Metric kMetricTable[] = {
      "times",
      kPoolLabel,
      "Times a pool's engine refused or did not answer, or a machine ended before its worker registered.",
+     {}},
+    {kArtifactBytes,
+     kCoordinator,
+     kGauge,
+     "entrain_artifact_bytes",
+     "bytes",
+     {},
+     "Datasets and checkpoints in the artifact root, as of retention's last pass.",
+     {}},
+    {kRetentionDeleted,
+     kCoordinator,
+     kCounter,
+     "entrain_retention_deleted_total",
+     "",
+     kRetentionLabel,
+     "Folders, samples or log lines that retention deleted.",
+     {}},
+    {kRetentionFreedBytes,
+     kCoordinator,
+     kCounter,
+     "entrain_retention_freed_bytes_total",
+     "bytes",
+     kRetentionLabel,
+     "Bytes that retention freed; of samples and logs about.",
      {}},
 };
 

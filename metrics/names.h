@@ -26,6 +26,7 @@ enum class MetricId {
   // Coordinator.
   kRuns, kWorkers, kSlots, kSlotsUsed, kQueueWaitSeconds, kGangStartSeconds, kCommitSeconds, kCommittedFacts, kDecisionSeconds,
   kEvents, kSamplesStored, kVerdicts, kRunVerdict, kRunsFinished, kLimitsReached, kCoordinatorDiskFree, kPoolMachines, kPoolFailures,
+  kArtifactBytes, kRetentionDeleted, kRetentionFreedBytes,
   kCount
 };
 

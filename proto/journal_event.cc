@@ -104,6 +104,32 @@ void Put(const domain::ActOnWorker& body, v1::Event* out) {
   to->set_by(body.by);
   to->set_reason(body.reason);
 }
+void Put(const domain::RetireCheckpoints& body, v1::Event* out) {
+  v1::RetireCheckpoints* to = out->mutable_retire_checkpoints();
+  to->set_run(body.run.value());
+  for (const domain::CheckpointRef& ref : body.checkpoints) {
+    v1::CheckpointRef* added = to->add_checkpoints();
+    added->set_attempt(ref.attempt);
+    added->set_step(ref.step);
+  }
+  to->set_reason(body.reason);
+}
+void Put(const domain::ReleaseSweep& body, v1::Event* out) {
+  v1::ReleaseSweep* to = out->mutable_release_sweep();
+  to->set_request(body.request);
+  to->set_sweep(body.sweep.value());
+  to->set_by(body.by);
+}
+void Put(const domain::StoreRestored& body, v1::Event* out) {
+  v1::StoreRestored* to = out->mutable_store_restored();
+  to->set_highest_attempt(body.highest_attempt);
+  for (const domain::StoreRestored::Samples& samples : body.samples) {
+    v1::StoreRestored::Samples* added = to->add_samples();
+    added->set_run(samples.run.value());
+    added->set_through_step(samples.through_step);
+  }
+  to->set_reason(body.reason);
+}
 void Put(const domain::Tick&, v1::Event* out) { out->mutable_tick(); }
 
 absl::Status Take(const v1::SubmitSweep& from, domain::SubmitSweep* out) {
@@ -176,6 +202,23 @@ absl::Status Take(const v1::ActOnWorker& from, domain::ActOnWorker* out) {
   return absl::OkStatus();
 }
 
+absl::Status Take(const v1::RetireCheckpoints& from, domain::RetireCheckpoints* out) {
+  out->run = RunId(from.run());
+  out->reason = from.reason();
+  for (const v1::CheckpointRef& ref : from.checkpoints()) out->checkpoints.push_back({ref.attempt(), ref.step()});
+  return absl::OkStatus();
+}
+absl::Status Take(const v1::ReleaseSweep& from, domain::ReleaseSweep* out) {
+  *out = {from.request(), SweepId(from.sweep()), from.by()};
+  return absl::OkStatus();
+}
+absl::Status Take(const v1::StoreRestored& from, domain::StoreRestored* out) {
+  out->highest_attempt = from.highest_attempt();
+  out->reason = from.reason();
+  for (const v1::StoreRestored::Samples& samples : from.samples()) out->samples.push_back({RunId(samples.run()), samples.through_step()});
+  return absl::OkStatus();
+}
+
 template <typename Body, typename Message>
 absl::Status TakeAs(const Message& message, domain::Event* event) {
   return Take(message, &event->body.template emplace<Body>());
@@ -197,6 +240,9 @@ absl::Status TakeBody(const v1::Event& from, domain::Event* event) {
     case v1::Event::kRungReached: return TakeAs<domain::RungReached>(from.rung_reached(), event);
     case v1::Event::kRunProgressed: return TakeAs<domain::RunProgressed>(from.run_progressed(), event);
     case v1::Event::kActOnWorker: return TakeAs<domain::ActOnWorker>(from.act_on_worker(), event);
+    case v1::Event::kRetireCheckpoints: return TakeAs<domain::RetireCheckpoints>(from.retire_checkpoints(), event);
+    case v1::Event::kReleaseSweep: return TakeAs<domain::ReleaseSweep>(from.release_sweep(), event);
+    case v1::Event::kStoreRestored: return TakeAs<domain::StoreRestored>(from.store_restored(), event);
     case v1::Event::kTick: event->body.emplace<domain::Tick>(); return absl::OkStatus();
     case v1::Event::BODY_NOT_SET: break;
   }
@@ -229,7 +275,8 @@ std::string_view KindOf(const domain::Event& event) {
   static constexpr std::array kNames = {"submit_sweep",    "act_on_run",    "retry_run",
                                         "worker_joined",   "worker_heartbeat", "worker_disconnected",
                                         "attempt_started", "attempt_ended", "checkpoint_published",
-                                        "verdict_reached", "run_judged",    "rung_reached", "run_progressed", "act_on_worker", "tick"};
+                                        "verdict_reached", "run_judged",    "rung_reached", "run_progressed", "act_on_worker",
+                                        "retire_checkpoints", "release_sweep", "store_restored", "tick"};
   static_assert(kNames.size() == std::variant_size_v<decltype(domain::Event::body)>);
   return kNames[event.body.index()];
 }

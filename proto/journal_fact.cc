@@ -179,6 +179,20 @@ void Put(const domain::RungDecided& body, v1::Fact* out) {
   to->set_outcome(ToString(body.outcome));
   to->set_reason(body.reason);
 }
+void Put(const domain::CheckpointsRetired& body, v1::Fact* out) {
+  v1::CheckpointsRetired* to = out->mutable_checkpoints_retired();
+  to->set_run(body.run.value());
+  for (const domain::Checkpoint& checkpoint : body.checkpoints) Encode(checkpoint, to->add_checkpoints());
+  to->set_reason(body.reason);
+}
+void Put(const domain::SweepReleased& body, v1::Fact* out) {
+  out->mutable_sweep_released()->set_sweep(body.sweep.value());
+  out->mutable_sweep_released()->set_by(body.by);
+}
+void Put(const domain::AttemptFloorRaised& body, v1::Fact* out) {
+  out->mutable_attempt_floor_raised()->set_floor(body.floor);
+  out->mutable_attempt_floor_raised()->set_reason(body.reason);
+}
 void Put(const domain::ProgressHeard&, v1::Fact*) { ENTRAIN_CHECK_MSG(false, "a transient fact is never stored"); }
 void Put(const domain::WorkerHeard&, v1::Fact*) { ENTRAIN_CHECK_MSG(false, "a transient fact is never stored"); }
 void Put(const domain::TermStarted&, v1::Fact*) { ENTRAIN_CHECK_MSG(false, "a transient fact is never stored"); }
@@ -303,6 +317,23 @@ absl::Status Take(const v1::RungDecided& from, domain::RungDecided* out) {
   return out->outcome == domain::RungOutcome::kNone ? UnknownText("rung_decided.outcome", from.outcome()) : absl::OkStatus();
 }
 
+absl::Status Take(const v1::CheckpointsRetired& from, domain::CheckpointsRetired* out) {
+  out->run = RunId(from.run());
+  out->reason = from.reason();
+  for (const v1::Checkpoint& checkpoint : from.checkpoints()) {
+    ENTRAIN_RETURN_IF_ERROR(Decode(checkpoint, &out->checkpoints.emplace_back()));
+  }
+  return absl::OkStatus();
+}
+absl::Status Take(const v1::SweepReleased& from, domain::SweepReleased* out) {
+  *out = {SweepId(from.sweep()), from.by()};
+  return absl::OkStatus();
+}
+absl::Status Take(const v1::AttemptFloorRaised& from, domain::AttemptFloorRaised* out) {
+  *out = {from.floor(), from.reason()};
+  return absl::OkStatus();
+}
+
 template <typename Body, typename Message>
 absl::Status TakeAs(const Message& message, domain::Fact* fact) {
   return Take(message, &fact->body.template emplace<Body>());
@@ -336,6 +367,9 @@ absl::Status TakeBody(const v1::Fact& from, domain::Fact* fact) {
     case v1::Fact::kWorkerForgotten: return TakeAs<domain::WorkerForgotten>(from.worker_forgotten(), fact);
     case v1::Fact::kRungRecorded: return TakeAs<domain::RungRecorded>(from.rung_recorded(), fact);
     case v1::Fact::kRungDecided: return TakeAs<domain::RungDecided>(from.rung_decided(), fact);
+    case v1::Fact::kCheckpointsRetired: return TakeAs<domain::CheckpointsRetired>(from.checkpoints_retired(), fact);
+    case v1::Fact::kSweepReleased: return TakeAs<domain::SweepReleased>(from.sweep_released(), fact);
+    case v1::Fact::kAttemptFloorRaised: return TakeAs<domain::AttemptFloorRaised>(from.attempt_floor_raised(), fact);
     case v1::Fact::BODY_NOT_SET: break;
   }
   return absl::DataLossError("journal: a fact of a kind that this build does not know");
@@ -375,7 +409,7 @@ std::string_view KindOf(const domain::Fact& fact) {
       "run_started",    "checkpoint_recorded", "stop_decided", "verdict_recorded", "attempt_closed", "run_requeued",
       "run_paused",     "run_resumed",  "run_finished",      "wait_reason_changed",
       "member_released", "attempt_reclaimed", "run_aged", "run_reserved", "worker_quarantined", "worker_released", "rung_recorded",
-      "rung_decided", "run_rescued", "worker_forgotten", "worker_heard", "progress_heard", "term_started"};
+      "rung_decided", "run_rescued", "worker_forgotten", "checkpoints_retired", "sweep_released", "attempt_floor_raised", "worker_heard", "progress_heard", "term_started"};
   static_assert(kNames.size() == std::variant_size_v<decltype(domain::Fact::body)>);
   return kNames[fact.body.index()];
 }

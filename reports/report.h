@@ -41,6 +41,7 @@ struct RunData {
   std::int64_t parameters = 0;
   std::int64_t world_size = 1;
   std::int64_t attempts = 0;
+  std::int64_t samples_thinned_every = 0;  // retention kept one of so many; 0: all were there
   std::string config_json;
   std::string config_hash;  // the cell's id
   std::vector<RungData> rungs;            // lowest first

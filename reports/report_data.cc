@@ -255,6 +255,7 @@ json RunJson(const RunData& run, std::size_t runs, std::size_t run_bytes) {
           {"parameters", run.parameters},
           {"ranks", run.world_size},
           {"attempts", run.attempts},
+          {"thinned_every", run.samples_thinned_every},
           {"config", run.config_json},
           {"config_hash", run.config_hash},
           {"rungs", RungsJson(run)},

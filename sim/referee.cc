@@ -89,7 +89,8 @@ void Referee::Take(const domain::Fact& fact) {
 
 void Referee::CheckTransition(const core::Run* before, const domain::Fact& fact) {
   if (before == nullptr) return;
-  const bool allowed_when_final = std::holds_alternative<domain::MemberReleased>(fact.body) || std::holds_alternative<domain::RunRetried>(fact.body);
+  const bool allowed_when_final = std::holds_alternative<domain::MemberReleased>(fact.body) || std::holds_alternative<domain::RunRetried>(fact.body) ||
+                                  std::holds_alternative<domain::CheckpointsRetired>(fact.body);
   if (IsFinal(before->state) && !allowed_when_final) {
     stage_->Break("run ", before->id.value(), " is ", ToString(before->state), ", which is final, and yet something was decided about it");
   }

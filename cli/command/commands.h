@@ -23,6 +23,8 @@ void AddPause(CLI::App* app, Session* session);
 void AddResume(CLI::App* app, Session* session);
 void AddRetry(CLI::App* app, Session* session);
 void AddFetch(CLI::App* app, Session* session);
+void AddRelease(CLI::App* app, Session* session);
+void AddGc(CLI::App* app, Session* session);
 void AddExport(CLI::App* app, Session* session);
 void AddPolicy(CLI::App* app, Session* session);
 void AddReport(CLI::App* app, Session* session);

@@ -154,6 +154,8 @@ void ApplyBody(State* state, const Stamp& stamp, const domain::RunRetried& fact)
     runs->at(static_cast<std::size_t>(previous.index)) = fact.run;
     sweep->runs = std::move(runs);
     ++sweep->unfinished_runs;
+    sweep->released_wall_ms = 0;
+    sweep->released_by.clear();
   });
 }
 

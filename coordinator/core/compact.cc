@@ -56,7 +56,7 @@ struct Later {
     if (const auto* retried = std::get_if<domain::RunRetried>(&fact.body)) ++runs[retried->previous].history;
     if (const auto* rescued = std::get_if<domain::RunRescued>(&fact.body)) ++runs[rescued->previous].history;
     const RunId* run = RunOf(fact);
-    if (run == nullptr || IsOneOf<domain::MemberReleased>(fact)) return;
+    if (run == nullptr || IsOneOf<domain::MemberReleased, domain::CheckpointsRetired>(fact)) return;
     OfRun& later = runs[*run];
     if (IsOneOf<domain::CheckpointRecorded>(fact)) {
       ++later.checkpoints;
@@ -90,6 +90,13 @@ bool IsSuperseded(const domain::Fact& fact, const Later& later, const State& end
     const Run& shown = *end.FindRun(*run);
     return after.checkpoints > 0 && shown.state != domain::RunState::kQueued &&
            std::find(shown.checkpoints.begin(), shown.checkpoints.end(), recorded->checkpoint) == shown.checkpoints.end();
+  }
+  if (const auto* retired = std::get_if<domain::CheckpointsRetired>(&fact.body)) {
+    // All that it retired fell out of the bounded list, and what recorded them is left out by the rule above.
+    const Run& shown = *end.FindRun(*run);
+    return after.checkpoints > 0 && shown.state != domain::RunState::kQueued && std::none_of(shown.retired.begin(), shown.retired.end(), [&](const auto& kept) {
+             return std::find(retired->checkpoints.begin(), retired->checkpoints.end(), kept.checkpoint) != retired->checkpoints.end();
+           });
   }
   // Its entry fell out of the bounded history and everything else that it set was set again.
   if (after.history < end.config.max_history || !after.reset) return false;

@@ -80,6 +80,9 @@ void On(Decider* d, const domain::RunJudged& event);            // on_verdict.cc
 void On(Decider* d, const domain::RungReached& event);          // on_rung.cc
 void On(Decider* d, const domain::RunProgressed& event);        // limits.cc
 void On(Decider* d, const domain::ActOnWorker& event);          // quarantine.cc
+void On(Decider* d, const domain::RetireCheckpoints& event);    // on_retention.cc
+void On(Decider* d, const domain::ReleaseSweep& event);         // on_retention.cc
+void On(Decider* d, const domain::StoreRestored& event);        // on_restore.cc
 
 // on_attempt.cc: the current attempt is over, as `end` says; closes it and decides what becomes of its run.
 void EndCurrentAttempt(Decider* d, const RunId& run, const domain::AttemptEnd& end);
@@ -111,6 +114,9 @@ bool Preempt(Decider* d, const std::vector<scheduler::Request>& waiting);
 // on_notice.cc: a verdict that does not end its run; and the run that goes on in place of one that a rule ended in order to rescue it.
 void NoteVerdict(Decider* d, const RunId& run, const domain::Verdict& verdict);
 void RescueHalted(Decider* d, const RunId& run);
+
+// on_restore.cc: a worker has an attempt of the run that this store never gave out.
+void RaiseFloorAbove(Decider* d, AttemptNumber attempt, const std::string& reason);
 
 // finish.cc: final states, with the step that counts.
 void FinishHalted(Decider* d, const RunId& run, bool fully_judged);  // by its recorded verdict

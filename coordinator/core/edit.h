@@ -84,5 +84,8 @@ void ApplyBody(State* state, const Stamp& stamp, const domain::RunPaused& fact);
 void ApplyBody(State* state, const Stamp& stamp, const domain::RunResumed& fact);
 void ApplyBody(State* state, const Stamp& stamp, const domain::RunFinished& fact);
 void ApplyBody(State* state, const Stamp& stamp, const domain::WaitReasonChanged& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::CheckpointsRetired& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::SweepReleased& fact);
+void ApplyBody(State* state, const Stamp& stamp, const domain::AttemptFloorRaised& fact);
 
 }  // namespace entrain::core

@@ -3,6 +3,7 @@
 
 #include "base/strings.h"
 #include "coordinator/core/decider.h"
+#include "coordinator/core/retention.h"
 
 namespace entrain::core {
 namespace {
@@ -30,7 +31,8 @@ void PauseByRule(Decider* d, const RunId& id, const domain::Verdict& verdict) {
   }
 }
 
-// The newest checkpoint from before the first sample that the verdict rests on; path empty: none, so from the start.
+}  // namespace
+
 domain::Checkpoint LastHealthy(const Run& run) {
   const std::int64_t sick_since = run.verdict->steps.empty() ? run.verdict->step : run.verdict->steps.front();
   domain::Checkpoint healthy;
@@ -40,8 +42,6 @@ domain::Checkpoint LastHealthy(const Run& run) {
   // It may itself be a rescue that was stopped before its first checkpoint.
   return healthy.path.empty() ? run.fork : healthy;
 }
-
-}  // namespace
 
 void NoteVerdict(Decider* d, const RunId& id, const domain::Verdict& verdict) {
   if (OnRecord(*d->state().FindRun(id), verdict)) return;

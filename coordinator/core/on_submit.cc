@@ -4,6 +4,7 @@
 #include "base/strings.h"
 #include "coordinator/core/decider.h"
 #include "coordinator/core/edit.h"
+#include "coordinator/core/retention.h"
 
 namespace entrain::core {
 namespace {
@@ -94,6 +95,10 @@ void On(Decider* d, const domain::RetryRun& event) {
   // The run that a rescue stems from was retried and rescued again: that rescue is the next generation.
   if (d->state().FindRun(next) != nullptr) {
     d->Answer(event.request, absl::AlreadyExistsError(StrCat("run ", run->id.value(), " was followed already, by ", next.value())), next.value());
+    return;
+  }
+  if (const std::string gone = WhyForkIsGone(d->state(), *run); !gone.empty()) {
+    d->Answer(event.request, absl::FailedPreconditionError(gone));
     return;
   }
   d->Emit(domain::RunRetried{event.run, next, event.by});

@@ -69,6 +69,9 @@ void MeetAbsent(Decider* d, const WorkerId& worker, const AttemptKey& key) {
 
 // Attempts that the worker names and that hold nothing here: unknown or replaced ones end; the rest only awaits acknowledgements.
 void MeetUnknown(Decider* d, const WorkerId& worker, const AttemptKey& key) {
+  if (const Run* run = d->state().FindRun(key.run); run != nullptr && key.attempt > run->attempt) {
+    RaiseFloorAbove(d, key.attempt, StrCat(NameOf(d->state(), worker), " has attempt ", key.ToString(), ", which this store never gave out"));
+  }
   if (!IsCurrent(d->state(), key)) d->Send(domain::ForgetAttempt{worker, key});
 }
 

@@ -39,7 +39,7 @@ void Launch(Decider* d, const scheduler::Placement& placement) {
   // A machine taken for lost may still hold the attempt before; from here on that one is replaced.
   AbandonCurrentAttempt(d, id, "its machine was silent; a successor was placed");
   const Run& run = *d->state().FindRun(id);
-  const domain::AttemptKey key{id, run.attempt + 1};
+  const domain::AttemptKey key{id, std::max(run.attempt, d->state().attempt_floor) + 1};
   const domain::Checkpoint from = ResumePoint(run);
   d->Emit(domain::RunPlaced{key, placement.gang, from});
   d->Send(domain::BeginAttempt{key, from.step});

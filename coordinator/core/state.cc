@@ -62,7 +62,7 @@ bool SameRungs(const std::vector<domain::Rung>& a, const std::vector<domain::Run
 
 auto PlainParts(const Run& run) {
   return std::tie(run.id, run.sweep, run.number, run.index, run.generation, run.previous, run.next, run.rescue_of, run.rescued_by, run.fork, run.priority, run.owner, run.state, run.aged, run.reserved, run.ran_ms, run.held, run.paused_at_rung,
-                  run.reason, run.halt_reason, run.failure, run.failures, run.lost_in_a_row, run.attempt, run.checkpoints, run.stop,
+                  run.reason, run.halt_reason, run.failure, run.failures, run.lost_in_a_row, run.attempt, run.checkpoints, run.retired, run.stop,
                   run.wait, run.not_before_ms, run.result_step, run.fully_judged, run.created_wall_ms,
                   run.started_wall_ms, run.finished_wall_ms);
 }
@@ -85,7 +85,7 @@ bool operator==(const Run& a, const Run& b) {
 bool operator==(const Sweep& a, const Sweep& b) {
   return a.id == b.id && a.number == b.number && a.idempotency_key == b.idempotency_key && SameValue(a.spec, b.spec) &&
          a.content_hash == b.content_hash && SameValue(a.runs, b.runs) && a.unfinished_runs == b.unfinished_runs &&
-         a.created_wall_ms == b.created_wall_ms;
+         a.created_wall_ms == b.created_wall_ms && a.released_wall_ms == b.released_wall_ms && a.released_by == b.released_by;
 }
 
 bool operator==(const Worker& a, const Worker& b) {
@@ -121,7 +121,7 @@ bool IsCurrent(const State& state, const domain::AttemptKey& key) {
 bool SameStored(const State& a, const State& b) {
   const auto same_entry = [](const auto& x, const auto& y) { return x == y; };
   return SameMap(a.sweeps, b.sweeps) && SameMap(a.runs, b.runs) && SameMap(a.workers, b.workers) &&
-         SameMap(a.attempts, b.attempts) && a.counters == b.counters &&
+         SameMap(a.attempts, b.attempts) && a.counters == b.counters && a.attempt_floor == b.attempt_floor &&
          std::equal(a.sweeps_by_key.begin(), a.sweeps_by_key.end(), b.sweeps_by_key.begin(), b.sweeps_by_key.end(), same_entry) &&
          std::equal(a.sweeps_by_number.begin(), a.sweeps_by_number.end(), b.sweeps_by_number.begin(), b.sweeps_by_number.end(),
                     same_entry);

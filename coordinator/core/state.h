@@ -80,6 +80,14 @@ struct Stop {
   friend bool operator==(const Stop&, const Stop&) = default;
 };
 
+// A checkpoint that retention deleted.
+struct RetiredCheckpoint {
+  domain::Checkpoint checkpoint;
+  std::int64_t wall_ms = 0;
+  std::string reason;
+  friend bool operator==(const RetiredCheckpoint&, const RetiredCheckpoint&) = default;
+};
+
 // Why a queued run was last found waiting. Live numbers: DescribeWait in core/explain.h.
 struct Wait {
   bool never = false;
@@ -110,7 +118,7 @@ struct Run {
   std::int64_t failures = 0;     // that count against retries.max_failures
   std::int64_t lost_in_a_row = 0;  // losses since the last attempt that got further
 
-  // The newest attempt's number; 0: never placed. `current` is that attempt while its records are accepted: it lives, or its machine
+  // The newest attempt's number, or after a restore the floor below which all are refused; 0: never placed. `current` is that attempt while its records are accepted: it lives, or its machine
   // is silent and no successor was placed.
   AttemptNumber attempt = 0;
   std::shared_ptr<const Attempt> current;
@@ -119,6 +127,7 @@ struct Run {
 
   // Accepted checkpoints, oldest first, bounded; the last is where the next attempt starts.
   std::vector<domain::Checkpoint> checkpoints;
+  std::vector<RetiredCheckpoint> retired;  // oldest first, bounded
   std::optional<domain::Verdict> verdict;  // that ends it
   std::vector<domain::Verdict> notices;    // verdicts that do not, oldest first, bounded
   std::optional<Stop> stop;  // while Stopping
@@ -162,6 +171,9 @@ struct Sweep {
   std::shared_ptr<const std::vector<RunId>> runs;
   std::int64_t unfinished_runs = 0;  // of the newest generations
   std::int64_t created_wall_ms = 0;
+  // Finished, and its checkpoints may go; 0: not. A retry takes it back.
+  std::int64_t released_wall_ms = 0;
+  std::string released_by;
 };
 bool operator==(const Sweep& a, const Sweep& b);
 
@@ -223,6 +235,8 @@ struct State {
   // Sweeps in order of admission.
   scheduler::PersistentMap<std::uint64_t, SweepId> sweeps_by_number;
   Counters counters;
+  // The next attempt of any run has a greater number.
+  AttemptNumber attempt_floor = 0;
   // Of the last fact.
   std::int64_t at_ms = 0;
   std::int64_t wall_ms = 0;

@@ -57,6 +57,7 @@ grpc::Status ArtifactService::FindFolder(grpc::ServerContext* call, const v1::Fi
   const absl::StatusOr<artifacts::FolderPlace> place = PlaceOf(*request, CallerOf(call));
   if (!place.ok()) return transport::ToGrpc(place.status());
   response->set_complete(IsComplete(*place));
+  if (response->complete() && !request->has_checkpoint()) store_->TouchDataset(request->hash());
   if (response->complete()) return grpc::Status::OK;
   for (const artifacts::FolderFile& file : artifacts::ArrivedFiles(*place)) {
     v1::ArtifactFile* arrived = response->add_arrived();

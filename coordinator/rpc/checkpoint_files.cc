@@ -113,6 +113,11 @@ absl::Status SendCheckpoint(const core::Run& run, const v1::FetchCheckpointReque
   };
   const auto found = std::find_if(run.checkpoints.begin(), run.checkpoints.end(), wanted);
   if (found == run.checkpoints.end()) {
+    for (const core::RetiredCheckpoint& retired : run.retired) {
+      if (wanted(retired.checkpoint)) {
+        return absl::NotFoundError(StrCat("the checkpoint of run ", run.id.value(), " at step ", request.step(), " was deleted by retention: ", retired.reason));
+      }
+    }
     return absl::NotFoundError(StrCat("run ", run.id.value(), " has no checkpoint of attempt ", request.attempt(), " at step ", request.step()));
   }
   ENTRAIN_ASSIGN_OR_RETURN(const std::string folder, store.Resolve(found->path));

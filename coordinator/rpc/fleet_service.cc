@@ -160,7 +160,7 @@ grpc::Status FleetService::Samples(grpc::ServerContext* call,
   while (stream->Read(&batch)) {
     const absl::StatusOr<v1::SampleAck> ack = StoreBatch(batch, caller);
     if (!ack.ok()) {
-      Log(LogLevel::kWarning, "samples not stored", {{"run", batch.key().run_id()}, {"reason", std::string(ack.status().message())}});
+      Log(LogLevel::kWarning, "samples not stored", {{"run", batch.key().run_id()}, {"attempt", std::to_string(batch.key().attempt())}, {"reason", std::string(ack.status().message())}});
       return transport::ToGrpc(ack.status());
     }
     if (!stream->Write(*ack)) break;

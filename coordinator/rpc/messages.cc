@@ -85,6 +85,8 @@ v1::SweepSummary SummaryOf(const core::State& state, const core::Sweep& sweep) {
   }
   out.set_run_count(static_cast<std::int32_t>(sweep.runs->size()));
   out.set_finished(sweep.unfinished_runs == 0);
+  out.set_released_wall_ms(sweep.released_wall_ms);
+  out.set_released_by(sweep.released_by);
   return out;
 }
 
@@ -152,6 +154,12 @@ v1::RunDetail DetailOf(const core::State& state, const core::Run& run, const Run
   for (const auto& attempt : run.past) *out.add_attempts() = InfoOf(*attempt);
   if (run.current && (run.past.empty() || run.past.back()->key != run.current->key)) *out.add_attempts() = InfoOf(*run.current);
   for (const domain::Checkpoint& checkpoint : run.checkpoints) *out.add_checkpoints() = wire::ToWire(checkpoint);
+  for (const core::RetiredCheckpoint& retired : run.retired) {
+    v1::RetiredCheckpoint* gone = out.add_retired();
+    *gone->mutable_checkpoint() = wire::ToWire(retired.checkpoint);
+    gone->set_wall_ms(retired.wall_ms);
+    gone->set_reason(retired.reason);
+  }
   for (const auto& entry : run.history) {
     v1::HistoryEntry* line = out.add_history();
     line->set_wall_ms(entry->wall_ms);
@@ -199,6 +207,25 @@ void AddPools(const core::Run& run, const std::vector<pool::PoolStatus>& pools, 
     if (CouldHold(pool.limits, scheduler::ShapeOf(run.spec->resources))) StrAppend(&reason, reason.empty() ? "" : "; ", Sentence(pool));
   }
   summary->set_reason(reason);
+}
+
+v1::CollectGarbageResponse ReportMessage(const retention::PassReport& report) {
+  v1::CollectGarbageResponse out;
+  out.set_artifact_bytes(report.artifact_bytes);
+  out.set_artifact_quota_bytes(report.artifact_quota_bytes);
+  out.set_sample_bytes(report.sample_bytes);
+  out.set_log_bytes(report.log_bytes);
+  for (const retention::PassItem& item : report.items) {
+    v1::GarbageItem* added = out.add_items();
+    added->set_kind(item.kind);
+    added->set_name(item.name);
+    added->set_bytes(item.bytes);
+    added->set_reason(item.why);
+    added->set_due_in_s(item.due_in_s);
+    added->set_deleted(item.deleted);
+    added->set_count(item.count);
+  }
+  return out;
 }
 
 v1::Problem ProblemMessage(const sweep::Problem& problem) {

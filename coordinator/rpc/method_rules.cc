@@ -24,6 +24,8 @@ constexpr MethodRule kRules[] = {
     {"/entrain.v1.SweepService/FetchCheckpoint", Role::kView},
     {"/entrain.v1.SweepService/ListWorkers", Role::kView},
     {"/entrain.v1.SweepService/ActOnWorker", Role::kAdmin},
+    {"/entrain.v1.SweepService/Release", Role::kSubmit},
+    {"/entrain.v1.SweepService/CollectGarbage", Role::kAdmin},
     {"/entrain.v1.FleetService/Control", std::nullopt, true},
     {"/entrain.v1.FleetService/Samples", std::nullopt, true},
     {"/entrain.v1.FleetService/Logs", std::nullopt, true},

@@ -7,10 +7,12 @@
 
 #include "absl/status/status.h"
 #include "artifacts/artifact_store.h"
+#include "artifacts/pins.h"
 #include "base/random.h"
 #include "coordinator/pool/board.h"
 #include "coordinator/rpc/access.h"
 #include "coordinator/rpc/fleet_hub.h"
+#include "coordinator/retention/report.h"
 #include "coordinator/rpc/reply_board.h"
 #include "coordinator/samples/published_state.h"
 #include "coordinator/samples/sample_lane.h"
@@ -28,6 +30,9 @@ struct ServiceContext {
   store::SampleStore* samples = nullptr;
   store::LogStore* logs = nullptr;
   artifacts::ArtifactStore* artifacts = nullptr;
+  artifacts::Pins* pins = nullptr;  // of what is being sent to people
+  // One pass of retention; `dry`: only what it would do.
+  std::function<absl::StatusOr<retention::PassReport>(bool dry)> collect;
   IdSource* ids = nullptr;
   Access* access = nullptr;
   const pool::PoolBoard* pools = nullptr;

@@ -67,6 +67,7 @@ absl::Status CheckDataset(const artifacts::ArtifactStore& artifacts, sweep::Boun
                                       ": prepare it there first"));
   }
   ENTRAIN_RETURN_IF_ERROR(stored.status());
+  artifacts.TouchDataset(bound->ref.hash);
   if (bound->vocab_size != 0 && bound->vocab_size != *stored) {
     return absl::InvalidArgumentError(StrCat("datasets.vocab_size is ", bound->vocab_size, ", dataset ", bound->ref.ToString(),
                                              " has ", *stored));

@@ -154,6 +154,10 @@ grpc::Status SweepService::GetRun(grpc::ServerContext* /*call*/, const v1::GetRu
   if (!run.ok()) return transport::ToGrpc(run.status());
   *response = DetailOf(*state, **run, results_.Of(**run));
   if (context_.pools != nullptr) AddPools(**run, context_.pools->Get(), response->mutable_summary());
+  const auto thinned = context_.samples->ThinnedBy((*run)->id);
+  if (!thinned.ok()) return transport::ToGrpc(thinned.status());
+  response->set_samples_thinned_every(thinned->every);
+  response->set_samples_thinned_wall_ms(thinned->wall_ms);
   const auto evaluations = context_.samples->ReadEvaluations((*run)->id);
   if (!evaluations.ok()) return transport::ToGrpc(evaluations.status());
   for (const store::StoredEvaluation& stored : *evaluations) *response->add_evaluations() = wire::ToWire(stored.evaluation);
@@ -271,6 +275,11 @@ absl::Status SweepService::DoLogs(grpc::ServerContext* call, const v1::LogsReque
     ENTRAIN_ASSIGN_OR_RETURN(const core::Run* run, FindRun(*state, id.empty() ? request.run_id() : id.value()));
     id = run->id;
     ENTRAIN_ASSIGN_OR_RETURN(const auto lines, context_.logs->ReadLog(id, request.attempt(), after, kLogLinesPerPage));
+    if (after == 0 && request.attempt() == 0 && !lines.empty() && lines.front().number > 1) {
+      v1::LogLine message;
+      message.set_text(StrCat("(", lines.front().number - 1, " earlier lines were deleted by retention)"));
+      if (!WriteTo(writer, place.get(), message)) return absl::OkStatus();
+    }
     for (const store::LogStore::Line& line : lines) {
       v1::LogLine message;
       message.set_attempt(line.attempt);
@@ -294,7 +303,10 @@ grpc::Status SweepService::Logs(grpc::ServerContext* call, const v1::LogsRequest
 
 absl::Status SweepService::SendSamples(StreamPlaces::Place* place, const core::Run& run, const v1::FetchSamplesRequest& request,
                                        grpc::ServerWriter<v1::FetchSamplesResponse>* writer) {
-  const std::int64_t every = std::max<std::int64_t>(1, request.every());
+  ENTRAIN_ASSIGN_OR_RETURN(const store::Thinned thinned, context_.samples->ThinnedBy(run.id));
+  // Of samples that retention thinned, every so many of those that are left.
+  const std::int64_t kept = std::max<std::int64_t>(1, thinned.every);
+  const std::int64_t every = std::max<std::int64_t>(1, request.every() / kept) * (request.every() < kept ? 1 : kept);
   std::int64_t after = request.after_step();
   for (;;) {
     ENTRAIN_ASSIGN_OR_RETURN(const auto page, context_.samples->ReadSamples(run.id, run.spec->context, after, kSamplesPerPage));
@@ -340,10 +352,15 @@ grpc::Status SweepService::FetchCheckpoint(grpc::ServerContext* call, const v1::
                                            grpc::ServerWriter<v1::CheckpointPiece>* writer) {
   const auto place = context_.access->Enter(call);
   if (!place.ok()) return transport::ToGrpc(place.status());
+  const samples::PublishedState::View before = context_.published->Get();
+  const absl::StatusOr<const core::Run*> named = FindRun(*before, request->run_id());
+  if (!named.ok()) return transport::ToGrpc(named.status());
+  // Before the list is looked at: artifacts/pins.h.
+  const RunId id = (*named)->id;
+  const std::shared_ptr<void> pin = context_.pins->Hold(artifacts::CheckpointPath({id, request->attempt()}, request->step()));
   const samples::PublishedState::View state = context_.published->Get();
-  const absl::StatusOr<const core::Run*> run = FindRun(*state, request->run_id());
-  if (!run.ok()) return transport::ToGrpc(run.status());
-  return transport::ToGrpc(SendCheckpoint(**run, *request, *context_.artifacts, [&](const v1::CheckpointPiece& piece) { return WriteTo(writer, place->get(), piece); }));
+  const core::Run* run = state->FindRun(id);
+  return transport::ToGrpc(SendCheckpoint(*run, *request, *context_.artifacts, [&](const v1::CheckpointPiece& piece) { return WriteTo(writer, place->get(), piece); }));
 }
 
 absl::Status SweepService::DoActOnWorker(const v1::ActOnWorkerRequest& request, const Caller& caller, v1::ActOnWorkerResponse* response) {
@@ -367,6 +384,33 @@ grpc::Status SweepService::ActOnWorker(grpc::ServerContext* call, const v1::ActO
   const Caller caller = context_.access->CallerOf(*call);
   const absl::Status status = DoActOnWorker(*request, caller, response);
   return transport::ToGrpc(context_.access->Record(caller, domain::ParseWorkerAction(request->action()).has_value() ? request->action() : "act_on_worker", request->worker_id(), status, request->reason()));
+}
+
+absl::Status SweepService::DoRelease(const v1::ReleaseRequest& request, const Caller& caller, v1::ReleaseResponse* response) {
+  if (request.by().size() > kMaxNameBytes) return absl::InvalidArgumentError("by is too long");
+  const samples::PublishedState::View state = context_.published->Get();
+  ENTRAIN_ASSIGN_OR_RETURN(const core::Sweep* sweep, FindSweep(*state, request.sweep_id()));
+  ENTRAIN_ASSIGN_OR_RETURN(const std::string name, ActingName(caller, request.by()));
+  ENTRAIN_RETURN_IF_ERROR(MayActOn(caller, sweep->spec->owner));
+  ENTRAIN_ASSIGN_OR_RETURN(const domain::RequestId asked, Send(domain::ReleaseSweep{0, sweep->id, name}));
+  ENTRAIN_ASSIGN_OR_RETURN(const domain::Reply reply, Await(asked));
+  response->set_sweep_id(reply.id);
+  return absl::OkStatus();
+}
+
+grpc::Status SweepService::Release(grpc::ServerContext* call, const v1::ReleaseRequest* request, v1::ReleaseResponse* response) {
+  const Caller caller = context_.access->CallerOf(*call);
+  const absl::Status status = DoRelease(*request, caller, response);
+  return transport::ToGrpc(context_.access->Record(caller, "release", request->sweep_id(), status, ""));
+}
+
+grpc::Status SweepService::CollectGarbage(grpc::ServerContext* call, const v1::CollectGarbageRequest* request,
+                                          v1::CollectGarbageResponse* response) {
+  const absl::StatusOr<retention::PassReport> report = context_.collect(request->dry_run());
+  if (report.ok()) *response = ReportMessage(*report);
+  if (request->dry_run()) return transport::ToGrpc(report.status());
+  return transport::ToGrpc(context_.access->Record(context_.access->CallerOf(*call), "collect_garbage", "", report.status(),
+                                        StrCat(response->items_size(), " items")));
 }
 
 grpc::Status SweepService::ListWorkers(grpc::ServerContext* /*call*/, const v1::ListWorkersRequest* /*request*/,

@@ -32,6 +32,9 @@ class SweepService : public v1::SweepService::Service {
   grpc::Status FetchCheckpoint(grpc::ServerContext* call, const v1::FetchCheckpointRequest* request,
                                grpc::ServerWriter<v1::CheckpointPiece>* writer) override;
   grpc::Status ActOnWorker(grpc::ServerContext* call, const v1::ActOnWorkerRequest* request, v1::ActOnWorkerResponse* response) override;
+  grpc::Status Release(grpc::ServerContext* call, const v1::ReleaseRequest* request, v1::ReleaseResponse* response) override;
+  grpc::Status CollectGarbage(grpc::ServerContext* call, const v1::CollectGarbageRequest* request,
+                              v1::CollectGarbageResponse* response) override;
   grpc::Status ListWorkers(grpc::ServerContext* call, const v1::ListWorkersRequest* request,
                            v1::ListWorkersResponse* response) override;
 
@@ -43,6 +46,7 @@ class SweepService : public v1::SweepService::Service {
   template <typename Request, typename Response>
   grpc::Status Tell(grpc::ServerContext* call, const Request& request, domain::RunAction action, std::string_view name, Response* response);
   absl::Status DoActOnWorker(const v1::ActOnWorkerRequest& request, const Caller& caller, v1::ActOnWorkerResponse* response);
+  absl::Status DoRelease(const v1::ReleaseRequest& request, const Caller& caller, v1::ReleaseResponse* response);
   absl::Status DoRetry(const v1::RetryRequest& request, const Caller& caller, v1::RetryResponse* response);
   absl::Status DoWatch(grpc::ServerContext* call, const std::string& sweep_id, grpc::ServerWriter<v1::WatchUpdate>* writer);
   absl::Status DoLogs(grpc::ServerContext* call, const v1::LogsRequest& request, grpc::ServerWriter<v1::LogLine>* writer);

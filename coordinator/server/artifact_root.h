@@ -14,4 +14,7 @@ absl::StatusOr<std::string> ArtifactRootOf(const std::string& dir, IdSource* ids
 // FAILED_PRECONDITION unless `dir` is the root `expected`.
 absl::Status CheckArtifactRoot(const std::string& dir, const std::string& expected);
 
+// The identity of the SQLite store in `data_dir`; one without is given one. It is part of a backup.
+absl::StatusOr<std::string> StoreIdOf(const std::string& data_dir, IdSource* ids);
+
 }  // namespace entrain::server

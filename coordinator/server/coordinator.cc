@@ -1,6 +1,7 @@
 #include "coordinator/server/coordinator.h"
 
 #include <array>
+#include <limits>
 #include <map>
 #include <utility>
 #include <variant>
@@ -13,6 +14,7 @@
 #include "coordinator/pool/open_pool.h"
 #include "coordinator/rpc/notice_json.h"
 #include "coordinator/server/artifact_root.h"
+#include "coordinator/server/backup.h"
 
 namespace entrain::server {
 namespace {
@@ -21,6 +23,14 @@ namespace {
 constexpr std::int64_t kShutdownGraceMs = 300;
 
 std::string HostOf(const std::string& address) { return address.substr(0, address.rfind(':')); }
+
+// The step of the newest checkpoint whose samples are stored and that is still there: retention may have deleted those of the backup since.
+std::int64_t UsableThrough(const core::Run& run, std::int64_t last_sample, const artifacts::ArtifactStore& artifacts) {
+  for (auto checkpoint = run.checkpoints.rbegin(); checkpoint != run.checkpoints.rend(); ++checkpoint) {
+    if (checkpoint->step <= last_sample && artifacts.Resolve(checkpoint->path).ok()) return checkpoint->step;
+  }
+  return 0;
+}
 
 }  // namespace
 
@@ -112,6 +122,7 @@ absl::Status Coordinator::OpenStore() {
   loop_ = std::make_unique<CoreLoop>(store_.get(), CoreConfigOf(options_), clock_, &published_, metrics_.get(),
                                      options_.snapshot_every_facts);
   ENTRAIN_RETURN_IF_ERROR(loop_->Recover());
+  ENTRAIN_RETURN_IF_ERROR(FenceRestored());
   ENTRAIN_RETURN_IF_ERROR(OpenWebhook());
   rpc::AccessOptions access = options_.access;
   access.tls = !options_.tls.empty();
@@ -126,6 +137,38 @@ absl::Status Coordinator::OpenStore() {
   if (metrics_) hooks.stored = [this](std::int64_t samples) { metrics_->CountSamplesStored(samples); };
   lane_ = std::make_unique<samples::SampleLane>(store_.get(), &published_, std::move(hooks));
   return absl::OkStatus();
+}
+
+// Before anyone can speak to us: what they would say is of a history that this store does not hold.
+absl::Status Coordinator::FenceRestored() {
+  std::string why;
+  if (!leadership_) {
+    ENTRAIN_ASSIGN_OR_RETURN(why, RestoredMark(options_.data_dir));
+  }
+  if (why.empty() && options_.after_restore) why = "the store was restored";
+  if (why.empty()) return absl::OkStatus();
+  domain::StoreRestored event;
+  event.reason = why;
+  ENTRAIN_ASSIGN_OR_RETURN(event.highest_attempt, retention::HighestAttempt(artifacts_->root()));
+  const samples::PublishedState::View state = published_.Get();
+  for (const auto& [id, run] : state->runs) {
+    if (domain::IsFinal(run->state)) continue;
+    ENTRAIN_ASSIGN_OR_RETURN(const auto last, store_->ReadLastSample(id, run->spec->context, std::numeric_limits<std::int64_t>::max()));
+    if (last.has_value()) event.samples.push_back({id, UsableThrough(*run, last->sample.step, *artifacts_)});
+  }
+  // Nobody is connected, and nobody waits for an answer.
+  ENTRAIN_RETURN_IF_ERROR(loop_->Step({event}, [](const domain::Effect&) {}));
+  Log(LogLevel::kWarning, "fenced after a restore", {{"reason", why}, {"attempt_floor", StrCat(published_.Get()->attempt_floor)}});
+  return leadership_ ? absl::OkStatus() : RemoveRestoredMark(options_.data_dir);
+}
+
+absl::StatusOr<std::int64_t> Coordinator::BackUp(const std::string& to) {
+  BackupParts parts;
+  parts.data_dir = options_.data_dir;
+  parts.copy_journal = [this](const std::string& path) { return loop_->CopyJournal(path); };
+  parts.copy_samples = [this](const std::string& path) { return store_->CopySamples(path); };
+  parts.clock = clock_;
+  return WriteBackup(parts, to);
 }
 
 absl::Status Coordinator::OpenWebhook() {
@@ -156,6 +199,8 @@ rpc::ServiceContext Coordinator::MakeContext() {
   context.samples = store_.get();
   context.logs = store_.get();
   context.artifacts = artifacts_.get();
+  context.pins = &pins_;
+  context.collect = [this](bool dry) { return retention_->Pass(dry); };
   context.ids = ids_;
   context.access = access_.get();
   context.pools = &board_;
@@ -165,7 +210,28 @@ rpc::ServiceContext Coordinator::MakeContext() {
   return context;
 }
 
+// With PostgreSQL nothing says that no other store has the same root: what its runs left is let lie.
+absl::Status Coordinator::OpenRetention() {
+  RetentionParts parts;
+  parts.published = &published_;
+  parts.store = store_.get();
+  parts.lane = lane_.get();
+  parts.pins = &pins_;
+  parts.metrics = metrics_.get();
+  parts.clock = clock_;
+  parts.post = [this](EventBody event) { return queue_.Post(std::move(event)); };
+  parts.root = artifacts_->root();
+  if (!leadership_) {
+    ENTRAIN_ASSIGN_OR_RETURN(const std::string store_id, StoreIdOf(options_.data_dir, ids_));
+    ENTRAIN_ASSIGN_OR_RETURN(parts.owns_root, retention::ClaimRoot(parts.root, store_id));
+    if (!parts.owns_root) Log(LogLevel::kWarning, "the artifact root is another store's: what no run here names is left alone", {{"root", parts.root}});
+  }
+  retention_ = std::make_unique<RetentionKeeper>(std::move(parts), options_.retention, options_.retention_interval_s);
+  return absl::OkStatus();
+}
+
 absl::Status Coordinator::Serve() {
+  ENTRAIN_RETURN_IF_ERROR(OpenRetention());
   const CoreLoop::EffectSink sink = [this](const domain::Effect& effect) { Send(effect); };
   loop_->SendRecoveryEffects(sink);
   core_thread_ = std::thread([this, sink] {
@@ -218,6 +284,7 @@ absl::Status Coordinator::Stop() {
   // The handlers first: they may still wait for the core.
   if (server_) server_->Shutdown(kShutdownGraceMs);
   queue_.Close();
+  retention_.reset();
   if (core_thread_.joinable()) core_thread_.join();
   replies_.Close();
   notices_.reset();

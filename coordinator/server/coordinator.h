@@ -20,6 +20,7 @@
 #include "coordinator/server/event_queue.h"
 #include "coordinator/server/notice_sender.h"
 #include "coordinator/server/pool_keeper.h"
+#include "coordinator/server/retention_keeper.h"
 #include "coordinator/store/postgres_store.h"
 #include "coordinator/store/store.h"
 #include "metrics/coordinator_metrics.h"
@@ -52,6 +53,10 @@ struct Options {
   std::int64_t heartbeat_ms = 3'000;
   std::int64_t snapshot_every_facts = kSnapshotEveryFacts;
   std::vector<pool::PoolFile> pools;  // of different names
+  retention::Limits retention;
+  std::int64_t retention_interval_s = 600;  // 0: only when people ask
+  // The store came back from a copy that was not made by `backup`: fence as after a restore.
+  bool after_restore = false;
 };
 
 class Coordinator {
@@ -75,6 +80,8 @@ class Coordinator {
 
   // Why the process must end, once it must; OK while all is well.
   absl::Status failure() const;
+  // A complete copy of the store, while it serves. From any thread.
+  absl::StatusOr<std::int64_t> BackUp(const std::string& to);
   // Brings the gauges up to date; a second apart is enough.
   void RefreshMetrics();
   // No new calls, the running ones get a moment, what was decided is finished and stored. Returns `failure`.
@@ -88,6 +95,8 @@ class Coordinator {
   absl::Status Serve();
   absl::Status OpenWebhook();
   absl::Status OpenPools();
+  absl::Status OpenRetention();
+  absl::Status FenceRestored();
   void Send(const domain::Effect& effect);
   void Fail(const absl::Status& status);
   rpc::ServiceContext MakeContext();
@@ -98,6 +107,7 @@ class Coordinator {
   std::unique_ptr<store::Leadership> leadership_;  // null with SQLite
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<artifacts::ArtifactStore> artifacts_;
+  artifacts::Pins pins_;
   std::unique_ptr<metrics::CoordinatorMetrics> metrics_;
   samples::PublishedState published_;
   EventQueue queue_{kMaxWaitingEvents};
@@ -109,6 +119,7 @@ class Coordinator {
   pool::PoolBoard board_;
   std::vector<std::unique_ptr<pool::PoolProvider>> pools_;  // until the keeper has them
   std::unique_ptr<PoolKeeper> keeper_;                      // null without pools
+  std::unique_ptr<RetentionKeeper> retention_;
   std::unique_ptr<rpc::Access> access_;
   std::unique_ptr<rpc::GrpcServer> server_;
   std::thread core_thread_;

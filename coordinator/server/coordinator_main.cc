@@ -18,8 +18,10 @@
 #include "base/strings.h"
 #include "coordinator/pool/open_pool.h"
 #include "coordinator/rpc/grpc_server.h"
+#include "coordinator/server/backup.h"
 #include "coordinator/server/coordinator.h"
 #include "coordinator/server/redecide.h"
+#include "coordinator/server/retention_flags.h"
 #include "transport/http_post.h"
 #include "transport/tls.h"
 
@@ -40,6 +42,8 @@ struct Flags {
   std::string metrics_address_file;
   std::vector<std::string> pool_files;
   bool replay = false;
+  std::string backup_to;
+  std::string restore_from;
 };
 
 const char* const kExamples = R"(Examples:
@@ -102,6 +106,13 @@ void Declare(CLI::App* app, Flags* flags) {
   CLI::App* replay = app->add_subcommand("replay", "Decides the stored events again and compares the facts; only reads");
   // --data-dir and the limits (as the coordinator had them) may follow the word.
   replay->fallthrough()->callback([flags] { flags->replay = true; });
+  CLI::App* backup = app->add_subcommand("backup", "Copies the store of --data-dir, whether its coordinator runs or not");
+  backup->fallthrough()->add_option("--to", flags->backup_to, "Folder to make; as the coordinator sees it when it runs")->required();
+  CLI::App* restore = app->add_subcommand("restore", "Puts a backup into --data-dir, which must hold no store");
+  restore->fallthrough()->add_option("--from", flags->restore_from, "A backup's folder")->required();
+  app->add_flag("--after-restore", options.after_restore,
+                "For one start, when the store came back otherwise than by restore (a volume snapshot, pg_restore): fences every attempt of before");
+  entrain::server::DeclareRetention(app, &options);
   app->footer(kExamples);
 }
 
@@ -185,6 +196,26 @@ absl::Status Replay(const Flags& flags) {
   return absl::FailedPreconditionError("this build decides otherwise than the one that stored the events");
 }
 
+constexpr std::int64_t kBackupPatienceMs = 10'000;
+
+absl::Status BackUp(const Flags& flags) {
+  static entrain::SystemClock clock;
+  if (!flags.options.postgres.url.empty()) return absl::InvalidArgumentError("a PostgreSQL store is backed up with pg_dump: docs/operations.md");
+  absl::StatusOr<std::int64_t> bytes = entrain::server::BackUpStopped(flags.options.data_dir, flags.backup_to, &clock);
+  if (absl::IsUnavailable(bytes.status())) bytes = entrain::server::AskForBackup(flags.options.data_dir, flags.backup_to, clock, kBackupPatienceMs);
+  ENTRAIN_RETURN_IF_ERROR(bytes.status());
+  ENTRAIN_RETURN_IF_ERROR(entrain::server::CheckBackup(flags.backup_to));
+  std::cout << "backed up " << *bytes << " bytes to " << flags.backup_to << "\n";
+  return absl::OkStatus();
+}
+
+absl::Status Restore(const Flags& flags) {
+  ENTRAIN_RETURN_IF_ERROR(entrain::server::RestoreBackup(flags.restore_from, flags.options.data_dir));
+  std::cout << "restored " << flags.restore_from << " into " << flags.options.data_dir
+            << "; the next start gives every unfinished run a new attempt and refuses those of before\n";
+  return absl::OkStatus();
+}
+
 // True when a signal asked for the end within the interval.
 bool AskedToEnd(const sigset_t& signals, long interval_ns) {
   const timespec interval{0, interval_ns};
@@ -209,13 +240,14 @@ absl::StatusOr<bool> AwaitLead(const sigset_t& signals, Coordinator* coordinator
 }
 
 // Until a signal asks for the end or the coordinator cannot go on.
-absl::Status AwaitEnd(const sigset_t& signals, const entrain::Clock& clock, Coordinator* coordinator) {
+absl::Status AwaitEnd(const sigset_t& signals, const entrain::Clock& clock, Coordinator* coordinator, entrain::server::BackupDesk* desk) {
   std::int64_t refreshed_ms = clock.BootMs() - kMetricsIntervalMs;
   for (;;) {
     if (clock.BootMs() - refreshed_ms >= kMetricsIntervalMs) {
       coordinator->RefreshMetrics();
       refreshed_ms = clock.BootMs();
     }
+    if (desk != nullptr) desk->Look();
     if (AskedToEnd(signals, kLookIntervalNs)) return coordinator->Stop();
     if (const absl::Status failure = coordinator->failure(); !failure.ok()) return failure;
   }
@@ -230,7 +262,9 @@ absl::Status Run(const Flags& flags, const sigset_t& signals) {
   if (!leads) return absl::OkStatus();
   ENTRAIN_RETURN_IF_ERROR(coordinator->Lead());
   ENTRAIN_RETURN_IF_ERROR(Announce(flags, *coordinator));
-  const absl::Status ended = AwaitEnd(signals, clock, coordinator.get());
+  entrain::server::BackupDesk desk(flags.options.data_dir, [&](const std::string& to) { return coordinator->BackUp(to); });
+  const bool postgres = !flags.options.postgres.url.empty();
+  const absl::Status ended = AwaitEnd(signals, clock, coordinator.get(), postgres ? nullptr : &desk);
   if (!ended.ok()) {
     // Never on uncommitted state: no handler may answer anything any more.
     std::cerr << "entrain-coordinator: " << ended.message() << std::endl;
@@ -270,7 +304,10 @@ int main(int argc, char** argv) {
     return kExitUsage;
   }
   flags.options.postgres.holder = HolderName(flags.options.listen);
-  const absl::Status status = flags.replay ? Replay(flags) : Run(flags, signals);
+  const absl::Status status = flags.replay                  ? Replay(flags)
+                              : !flags.backup_to.empty()    ? BackUp(flags)
+                              : !flags.restore_from.empty() ? Restore(flags)
+                                                            : Run(flags, signals);
   if (status.ok()) return 0;
   std::cerr << "entrain-coordinator: " << status.message() << std::endl;
   return 1;

@@ -42,16 +42,23 @@ void CoreLoop::SendRecoveryEffects(const EffectSink& sink) {
 }
 
 absl::Status CoreLoop::Run(EventQueue* queue, const EffectSink& sink) {
+  const absl::Status status = Loop(queue, sink);
+  copy_.Close();
+  return status;
+}
+
+absl::Status CoreLoop::Loop(EventQueue* queue, const EffectSink& sink) {
   std::int64_t last_tick_ms = clock_->BootMs() - kTickIntervalMs;
   for (;;) {
     const bool closing = queue->closed();
-    std::vector<EventBody> bodies = queue->Take(kMaxBatchEvents, kTickIntervalMs);
+    std::vector<EventBody> bodies = queue->Take(kMaxBatchEvents, copy_.wanted() ? 0 : kTickIntervalMs);
     if (closing && bodies.empty()) break;
     if (clock_->BootMs() - last_tick_ms >= kTickIntervalMs) {
       last_tick_ms = clock_->BootMs();
       bodies.emplace_back(domain::Tick{});
     }
     ENTRAIN_RETURN_IF_ERROR(Step(std::move(bodies), sink));
+    copy_.Advance(journal_);
   }
   if (!unstored_events_.empty()) ENTRAIN_RETURN_IF_ERROR(Commit({}));
   snapshots_.Finish();

@@ -11,6 +11,7 @@
 #include "coordinator/samples/published_state.h"
 #include "coordinator/server/event_queue.h"
 #include "coordinator/server/fact_counts.h"
+#include "coordinator/server/journal_copy.h"
 #include "coordinator/server/snapshots.h"
 #include "coordinator/store/store.h"
 #include "metrics/coordinator_metrics.h"
@@ -40,11 +41,14 @@ class CoreLoop {
   // Until the queue is closed and empty, which ends with a snapshot, or a commit fails: then nothing of that batch has left, and the
   // process must end.
   absl::Status Run(EventQueue* queue, const EffectSink& sink);
+  // A copy of the journal while Run runs; from any other thread, which waits.
+  absl::Status CopyJournal(const std::string& path) { return copy_.Make(path); }
   // One batch; Run's step.
   absl::Status Step(std::vector<EventBody> bodies, const EffectSink& sink);
 
  private:
   std::int64_t NowMs() const { return base_ms_ + clock_->BootMs() - boot_at_base_ms_; }
+  absl::Status Loop(EventQueue* queue, const EffectSink& sink);
   absl::Status Commit(const std::vector<domain::Fact>& facts);
   void Count(const std::vector<domain::Fact>& facts);
 
@@ -56,6 +60,7 @@ class CoreLoop {
   core::State state_;
   Snapshots snapshots_;
   FactCounts counts_;
+  JournalCopy copy_;
   // Coordinator time goes on from the last committed event.
   std::int64_t base_ms_ = 0;
   std::int64_t boot_at_base_ms_ = 0;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/strings.h"
+
 namespace entrain::store {
 
 std::vector<StepRange> CurrentRanges(const std::map<AttemptNumber, std::int64_t>& resume_steps) {
@@ -14,6 +16,12 @@ std::vector<StepRange> CurrentRanges(const std::map<AttemptNumber, std::int64_t>
   }
   std::reverse(ranges.begin(), ranges.end());
   return ranges;
+}
+
+std::string StepList(const std::vector<std::int64_t>& steps) {
+  std::string list = "-1";
+  for (const std::int64_t step : steps) StrAppend(&list, ",", step);
+  return list;
 }
 
 }  // namespace entrain::store

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <string>
 #include <vector>
 
 #include "base/ids.h"
@@ -19,5 +20,8 @@ struct StepRange {
 // `resume_steps` by attempt. An attempt that resumed from step s replaces all later steps of earlier ones. The ranges are in step order
 // and do not overlap; empty ones are left out.
 std::vector<StepRange> CurrentRanges(const std::map<AttemptNumber, std::int64_t>& resume_steps);
+
+// "-1,1,47,100", as SQL lists numbers, which has no way to list none; no step is -1.
+std::string StepList(const std::vector<std::int64_t>& steps);
 
 }  // namespace entrain::store

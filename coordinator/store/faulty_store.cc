@@ -50,6 +50,13 @@ class FaultyStore : public Store {
   absl::Status BeginAttempt(const RunId& run, AttemptNumber attempt, std::int64_t resume_step) override {
     return inner_->BeginAttempt(run, attempt, resume_step);
   }
+  absl::StatusOr<std::int64_t> ThinSamples(const RunId& run, std::int64_t every, const std::vector<std::int64_t>& steps,
+                                           std::int64_t wall_ms) override {
+    return inner_->ThinSamples(run, every, steps, wall_ms);
+  }
+  absl::StatusOr<Thinned> ThinnedBy(const RunId& run) override { return inner_->ThinnedBy(run); }
+  absl::StatusOr<std::map<RunId, Usage>> ReadUsage() override { return inner_->ReadUsage(); }
+  absl::StatusOr<std::int64_t> TrimLog(const RunId& run, std::int64_t keep_bytes) override { return inner_->TrimLog(run, keep_bytes); }
   absl::Status AppendLog(const RunId& run, AttemptNumber attempt, const std::vector<std::string>& lines) override {
     return inner_->AppendLog(run, attempt, lines);
   }

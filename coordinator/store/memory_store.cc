@@ -101,10 +101,55 @@ class MemoryStore : public Store {
     return absl::OkStatus();
   }
 
+  absl::StatusOr<std::int64_t> ThinSamples(const RunId& run, std::int64_t every, const std::vector<std::int64_t>& steps,
+                                           std::int64_t wall_ms) override {
+    std::lock_guard<std::mutex> lock(mutex_);
+    RunData& data = runs_[run];
+    data.thinned = {every, wall_ms};
+    const std::vector<StepRange> ranges = CurrentRanges(data.attempts);
+    return static_cast<std::int64_t>(std::erase_if(data.samples, [&](const auto& entry) {
+      const auto& [attempt, step] = entry.first;
+      const bool current = std::any_of(ranges.begin(), ranges.end(), [&, a = attempt, s = step](const StepRange& range) {
+        return range.attempt == a && s > range.after && s <= range.through;
+      });
+      return !current || (step % every != 0 && !std::binary_search(steps.begin(), steps.end(), step));
+    }));
+  }
+
+  absl::StatusOr<Thinned> ThinnedBy(const RunId& run) override {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return runs_[run].thinned;
+  }
+
+  absl::StatusOr<std::map<RunId, Usage>> ReadUsage() override {
+    std::lock_guard<std::mutex> lock(mutex_);
+    std::map<RunId, Usage> usage;
+    for (const auto& [id, data] : runs_) {
+      Usage& of = usage[id];
+      of.samples = static_cast<std::int64_t>(data.samples.size());
+      for (const auto& [key, stored] : data.samples) of.sample_bytes += static_cast<std::int64_t>(stored.sample.entropy_nats.size() * 2);
+      for (const Line& line : data.log) of.log_bytes += static_cast<std::int64_t>(line.text.size());
+    }
+    return usage;
+  }
+
+  absl::StatusOr<std::int64_t> TrimLog(const RunId& run, std::int64_t keep_bytes) override {
+    std::lock_guard<std::mutex> lock(mutex_);
+    std::vector<Line>& log = runs_[run].log;
+    std::int64_t bytes = 0;
+    auto kept = log.end();
+    while (kept != log.begin() && (kept == log.end() || bytes + static_cast<std::int64_t>(std::prev(kept)->text.size()) <= keep_bytes)) {
+      bytes += static_cast<std::int64_t>((--kept)->text.size());
+    }
+    const std::int64_t gone = kept - log.begin();
+    log.erase(log.begin(), kept);
+    return gone;
+  }
+
   absl::Status AppendLog(const RunId& run, AttemptNumber attempt, const std::vector<std::string>& lines) override {
     std::lock_guard<std::mutex> lock(mutex_);
     std::vector<Line>& log = runs_[run].log;
-    for (const std::string& text : lines) log.push_back({attempt, static_cast<std::int64_t>(log.size()) + 1, text});
+    for (const std::string& text : lines) log.push_back({attempt, (log.empty() ? 0 : log.back().number) + 1, text});
     return absl::OkStatus();
   }
 
@@ -126,6 +171,7 @@ class MemoryStore : public Store {
     std::map<Key, StoredSample> samples;
     std::map<Key, StoredEvaluation> evaluations;
     std::vector<Line> log;
+    Thinned thinned;
   };
 
   std::vector<domain::Fact> facts_;

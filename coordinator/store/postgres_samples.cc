@@ -125,6 +125,11 @@ absl::Status PostgresSamples::WriteAll(const std::vector<const Write*>& writes) 
   // Sent again, it changes nothing that is there.
   ENTRAIN_RETURN_IF_ERROR(lane_.Write(WriteSql(), bind, [] { return absl::StatusOr<bool>(false); }));
   for (const Write* write : writes) {
+    if (write->change.empty()) continue;
+    const std::string sql = StrCat("WITH fence AS (", PostgresLane::FenceSql("samples"), "), change AS (", write->change, ") SELECT count(*) FROM fence");
+    ENTRAIN_RETURN_IF_ERROR(lane_.Write(sql, write->bind_change, [] { return absl::StatusOr<bool>(false); }));
+  }
+  for (const Write* write : writes) {
     if (write->lines != nullptr) last_lines_[write->run] += static_cast<std::int64_t>(write->lines->size());
   }
   return absl::OkStatus();

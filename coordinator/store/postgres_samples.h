@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -30,6 +31,11 @@ class PostgresSamples : public SampleStore, public LogStore {
                                                              std::int64_t through_step) override;
   absl::StatusOr<std::vector<StoredEvaluation>> ReadEvaluations(const RunId& run) override;
   absl::Status BeginAttempt(const RunId& run, AttemptNumber attempt, std::int64_t resume_step) override;
+  absl::StatusOr<std::int64_t> ThinSamples(const RunId& run, std::int64_t every, const std::vector<std::int64_t>& steps,
+                                           std::int64_t wall_ms) override;
+  absl::StatusOr<Thinned> ThinnedBy(const RunId& run) override;
+  absl::StatusOr<std::map<RunId, Usage>> ReadUsage() override;
+  absl::StatusOr<std::int64_t> TrimLog(const RunId& run, std::int64_t keep_bytes) override;
   absl::Status AppendLog(const RunId& run, AttemptNumber attempt, const std::vector<std::string>& lines) override;
   absl::StatusOr<std::vector<Line>> ReadLog(const RunId& run, AttemptNumber attempt, std::int64_t after,
                                             std::int64_t limit) override;
@@ -48,10 +54,16 @@ class PostgresSamples : public SampleStore, public LogStore {
     std::optional<std::pair<AttemptNumber, std::int64_t>> begins;  // with its resume step
     AttemptNumber log_attempt = 0;
     const std::vector<std::string>* lines = nullptr;
+    // Instead of all that: one statement of retention, with the fence before it; its values come from $3 on.
+    std::string change;
+    std::function<void(PostgresValues*)> bind_change;
   };
   explicit PostgresSamples(PostgresLease* lease)
       : lane_(lease, "samples"), reader_(lease), group_([this](const auto& writes) { return WriteAll(writes); }) {}
   absl::Status WriteAll(const std::vector<const Write*>& writes);
+  // A change of rows `WHERE where`, and how many there were.
+  absl::StatusOr<std::int64_t> Delete(const std::string& table, const std::string& where, const std::function<void(PostgresValues*)>& bind);
+  absl::Status Change(const std::string& sql, const std::function<void(PostgresValues*)>& bind);
   absl::Status LearnLastLines(const std::vector<const Write*>& writes);
   static void BindSamples(const std::vector<const Write*>& writes, PostgresValues* values);
   static void BindEvaluations(const std::vector<const Write*>& writes, PostgresValues* values);

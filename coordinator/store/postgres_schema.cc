@@ -12,6 +12,9 @@ namespace {
 // "entr": the advisory lock under which tables are made and changed.
 constexpr std::int64_t kSchemaLock = 0x656e7472;
 
+// Runs whose samples retention thinned.
+const char* const kThinned = "CREATE TABLE thinned (run TEXT PRIMARY KEY, every BIGINT NOT NULL, wall_ms BIGINT NOT NULL);";
+
 // `migrations[v]` leads from version v to v + 1; 0: no tables.
 const std::vector<std::string>& PostgresMigrations() {
   static const std::vector<std::string> migrations = {R"sql(
@@ -81,7 +84,7 @@ const std::vector<std::string>& PostgresMigrations() {
     );
     CREATE TABLE entrain_schema (version BIGINT NOT NULL);
     INSERT INTO entrain_schema VALUES (0);
-  )sql"};
+  )sql", kThinned};
   return migrations;
 }
 

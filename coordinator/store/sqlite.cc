@@ -100,7 +100,7 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path
   sqlite3_extended_result_codes(handle, 1);
   sqlite3_busy_timeout(handle, kBusyTimeoutMs);
   if (options.exclusive) ENTRAIN_RETURN_IF_ERROR(database->Execute("PRAGMA locking_mode = EXCLUSIVE"));
-  if (!options.read_only) {
+  if (!options.read_only && !options.plain) {
     // As FULL with WAL; before that a new database has a rollback journal, whose removal must be durable too: found again after a power
     // loss it would undo the file that the WAL belongs to, and with it everything that was acknowledged.
     ENTRAIN_RETURN_IF_ERROR(database->Execute("PRAGMA synchronous = EXTRA"));
@@ -129,6 +129,22 @@ absl::Status Database::Error(int code, std::string_view action) const {
   if (status_code == absl::StatusCode::kUnavailable) message = StrCat("database ", path_, " is in use by another process: ", words);
   if (status_code == absl::StatusCode::kDataLoss) message = StrCat("database ", path_, " is damaged: ", words);
   return absl::Status(status_code, message);
+}
+
+absl::StatusOr<std::unique_ptr<DatabaseCopy>> DatabaseCopy::Begin(Database* from, const std::string& path) {
+  ENTRAIN_ASSIGN_OR_RETURN(std::unique_ptr<Database> to, Database::Open(path, {.plain = true}));
+  sqlite3_backup* const backup = sqlite3_backup_init(to->handle_.get(), "main", from->handle_.get(), "main");
+  if (backup == nullptr) return to->Error(sqlite3_errcode(to->handle_.get()), "copy into it");
+  return std::unique_ptr<DatabaseCopy>(new DatabaseCopy(std::move(to), backup));
+}
+
+DatabaseCopy::~DatabaseCopy() { sqlite3_backup_finish(backup_); }
+
+absl::StatusOr<bool> DatabaseCopy::Step(int pages) {
+  const int code = sqlite3_backup_step(backup_, pages);
+  if (code == SQLITE_OK) return false;
+  if (code == SQLITE_DONE) return true;
+  return to_->Error(code, "copy into it");
 }
 
 absl::StatusOr<std::int64_t> CheckReadable(Database* database, std::int64_t newest) {

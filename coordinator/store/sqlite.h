@@ -53,6 +53,8 @@ class Database {
     bool read_only = false;
     // Held until closed: no other process can open it meanwhile.
     bool exclusive = false;
+    // The target of a copy: takes over everything, the journal mode too, from its source.
+    bool plain = false;
   };
   static absl::StatusOr<std::unique_ptr<Database>> Open(const std::string& path, const Options& options);
 
@@ -67,17 +69,36 @@ class Database {
     if (!status.ok()) Execute("ROLLBACK").IgnoreError();
     return status;
   }
+  // Rows that the last statement inserted, changed or deleted.
+  std::int64_t Changes() const { return sqlite3_changes64(handle_.get()); }
   // The last call's failure.
   absl::Status Error(int code, std::string_view action) const;
   const std::string& path() const { return path_; }
 
  private:
+  friend class DatabaseCopy;
   struct Close {
     void operator()(sqlite3* handle) const { sqlite3_close_v2(handle); }
   };
   Database(std::string path, sqlite3* handle) : path_(std::move(path)), handle_(handle) {}
   std::string path_;
   std::unique_ptr<sqlite3, Close> handle_;
+};
+
+// SQLite's online backup. While it lasts `from` may be written, by its own connection alone if the copy takes several steps.
+class DatabaseCopy {
+ public:
+  static absl::StatusOr<std::unique_ptr<DatabaseCopy>> Begin(Database* from, const std::string& path);
+  ~DatabaseCopy();
+  DatabaseCopy(const DatabaseCopy&) = delete;
+  DatabaseCopy& operator=(const DatabaseCopy&) = delete;
+  // True once complete; `pages` -1: all that are left.
+  absl::StatusOr<bool> Step(int pages);
+
+ private:
+  DatabaseCopy(std::unique_ptr<Database> to, sqlite3_backup* backup) : to_(std::move(to)), backup_(backup) {}
+  const std::unique_ptr<Database> to_;
+  sqlite3_backup* backup_;
 };
 
 // Checks that the file is ours and that its schema, which is returned, is at most `newest`. Only reads.

@@ -40,6 +40,18 @@ const char* const kJournalSchema1 = R"sql(
 // Events of earlier builds have term 0: which process stored them is not known.
 const char* const kJournalSchema2 = "ALTER TABLE events ADD COLUMN term INTEGER NOT NULL DEFAULT 0;";
 
+// Of one step of a copy: a decision waits for no more than that.
+constexpr int kPagesPerStep = 1'024;
+
+class CopyOfJournal : public Journal::Copy {
+ public:
+  explicit CopyOfJournal(std::unique_ptr<DatabaseCopy> copy) : copy_(std::move(copy)) {}
+  absl::StatusOr<bool> Step() override { return copy_->Step(kPagesPerStep); }
+
+ private:
+  const std::unique_ptr<DatabaseCopy> copy_;
+};
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SqliteJournal>> SqliteJournal::Open(const std::string& path) {
@@ -133,6 +145,11 @@ absl::Status SqliteJournal::WriteSnapshot(const std::vector<domain::Fact>& facts
   });
   if (written.ok()) through_seq_ = last_seq_;
   return written;
+}
+
+absl::StatusOr<std::unique_ptr<Journal::Copy>> SqliteJournal::BeginCopy(const std::string& path) {
+  ENTRAIN_ASSIGN_OR_RETURN(auto copy, DatabaseCopy::Begin(database_.get(), path));
+  return std::make_unique<CopyOfJournal>(std::move(copy));
 }
 
 absl::Status SqliteJournal::ReplayEvents(const std::function<void(const domain::Event&, std::int64_t)>& visit) {

@@ -21,6 +21,7 @@ class SqliteJournal : public Journal {
   absl::Status WriteSnapshot(const std::vector<domain::Fact>& facts) override;
   absl::Status ReplayEvents(const std::function<void(const domain::Event&, std::int64_t)>& visit) override;
   std::int64_t FactsSinceSnapshot() override { return last_seq_ - through_seq_; }
+  absl::StatusOr<std::unique_ptr<Copy>> BeginCopy(const std::string& path) override;
   absl::StatusOr<std::int64_t> LastEventMs() override { return last_event_ms_; }
 
  private:

@@ -47,11 +47,20 @@ const char* const kSamplesSchema1 = R"sql(
   ) WITHOUT ROWID;
 )sql";
 
+// Runs whose samples retention thinned.
+const char* const kSamplesSchema2 = R"sql(
+  CREATE TABLE thinned (
+    run TEXT PRIMARY KEY,
+    every INTEGER NOT NULL,
+    wall_ms INTEGER NOT NULL
+  ) WITHOUT ROWID;
+)sql";
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SqliteSamples>> SqliteSamples::Open(const std::string& path) {
   ENTRAIN_ASSIGN_OR_RETURN(auto writer, Database::Open(path, {}));
-  ENTRAIN_RETURN_IF_ERROR(Migrate(writer.get(), {kSamplesSchema1}, kCheckLimitBytes));
+  ENTRAIN_RETURN_IF_ERROR(Migrate(writer.get(), {kSamplesSchema1, kSamplesSchema2}, kCheckLimitBytes));
   ENTRAIN_ASSIGN_OR_RETURN(auto reader, Database::Open(path, {.read_only = true, .exclusive = false}));
   std::unique_ptr<SqliteSamples> samples(new SqliteSamples(std::move(writer), std::move(reader)));
   ENTRAIN_RETURN_IF_ERROR(samples->Prepare());
@@ -76,6 +85,7 @@ absl::Status SqliteSamples::Prepare() {
   ENTRAIN_ASSIGN_OR_RETURN(read_log_, reader_->Prepare(
       "SELECT attempt, number, line FROM log_lines WHERE run = ?1 AND number > ?2 AND (?3 = 0 OR attempt = ?3)"
       " ORDER BY number LIMIT ?4"));
+  ENTRAIN_ASSIGN_OR_RETURN(read_thinned_, reader_->Prepare("SELECT every, wall_ms FROM thinned WHERE run = ?"));
   return absl::OkStatus();
 }
 

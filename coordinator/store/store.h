@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,6 +29,18 @@ struct StoredEvaluation {
   domain::Evaluation evaluation;
 };
 
+// What retention made of a run's samples.
+struct Thinned {
+  std::int64_t every = 0;  // steps of which one was kept; 0: all are there
+  std::int64_t wall_ms = 0;
+};
+// What a run has stored.
+struct Usage {
+  std::int64_t samples = 0;
+  std::int64_t sample_bytes = 0;
+  std::int64_t log_bytes = 0;
+};
+
 class Journal {
  public:
   virtual ~Journal() = default;
@@ -44,6 +57,17 @@ class Journal {
   virtual absl::Status ReplayEvents(const std::function<void(const domain::Event&, std::int64_t facts_before)>& visit) = 0;
   // Coordinator time of the last committed event; 0 for a new store.
   virtual absl::StatusOr<std::int64_t> LastEventMs() = 0;
+
+  // A copy of the journal, complete as of the Step that says true; what is committed between two Steps is in it. UNIMPLEMENTED for a store
+  // that brings tools of its own.
+  class Copy {
+   public:
+    virtual ~Copy() = default;
+    virtual absl::StatusOr<bool> Step() = 0;
+  };
+  virtual absl::StatusOr<std::unique_ptr<Copy>> BeginCopy(const std::string& /*path*/) {
+    return absl::UnimplementedError("this store is backed up with its own tools");
+  }
 };
 
 // Thread-safe; appends that wait for each other share one transaction.
@@ -64,6 +88,17 @@ class SampleStore {
   virtual absl::StatusOr<std::vector<StoredEvaluation>> ReadEvaluations(const RunId& run) = 0;
   // The attempt starts after `resume_step`. Saying it again is harmless.
   virtual absl::Status BeginAttempt(const RunId& run, AttemptNumber attempt, std::int64_t resume_step) = 0;
+
+  // For runs that are over. Of the current samples those of every `every`-th step stay, and those of `steps`; the rest goes, and all of
+  // replaced attempts. The run is marked first and the samples go in portions, so that it is known as thinned after a kill on the way;
+  // saying it again finishes. Evaluations stay. Returns how many went.
+  virtual absl::StatusOr<std::int64_t> ThinSamples(const RunId& run, std::int64_t every, const std::vector<std::int64_t>& steps,
+                                                   std::int64_t wall_ms) = 0;
+  virtual absl::StatusOr<Thinned> ThinnedBy(const RunId& run) = 0;
+  // A copy of samples and logs as of one moment; writers do not wait. UNIMPLEMENTED as BeginCopy.
+  virtual absl::Status CopySamples(const std::string& /*path*/) { return absl::UnimplementedError("this store is backed up with its own tools"); }
+  // Of every run that has any; reads the whole store.
+  virtual absl::StatusOr<std::map<RunId, Usage>> ReadUsage() = 0;
 };
 
 // Thread-safe.
@@ -79,6 +114,8 @@ class LogStore {
   };
   virtual absl::StatusOr<std::vector<Line>> ReadLog(const RunId& run, AttemptNumber attempt, std::int64_t after,
                                                     std::int64_t limit) = 0;
+  // Drops the oldest lines until at most `keep_bytes` are left; the last line stays, so that numbers go on. Returns how many went.
+  virtual absl::StatusOr<std::int64_t> TrimLog(const RunId& run, std::int64_t keep_bytes) = 0;
 };
 
 // The journal belongs to one thread; samples and logs to any.

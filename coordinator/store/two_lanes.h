@@ -28,6 +28,8 @@ class TwoLanes : public Store {
     return journal_->ReplayEvents(visit);
   }
   absl::StatusOr<std::int64_t> LastEventMs() override { return journal_->LastEventMs(); }
+  absl::StatusOr<std::unique_ptr<Copy>> BeginCopy(const std::string& path) override { return journal_->BeginCopy(path); }
+  absl::Status CopySamples(const std::string& path) override { return samples_->CopySamples(path); }
 
   absl::Status AppendSamples(const RunId& run, std::int64_t context, const std::vector<StoredSample>& samples,
                              const std::vector<StoredEvaluation>& evaluations) override {
@@ -47,6 +49,13 @@ class TwoLanes : public Store {
   absl::Status BeginAttempt(const RunId& run, AttemptNumber attempt, std::int64_t resume_step) override {
     return samples_->BeginAttempt(run, attempt, resume_step);
   }
+  absl::StatusOr<std::int64_t> ThinSamples(const RunId& run, std::int64_t every, const std::vector<std::int64_t>& steps,
+                                           std::int64_t wall_ms) override {
+    return samples_->ThinSamples(run, every, steps, wall_ms);
+  }
+  absl::StatusOr<Thinned> ThinnedBy(const RunId& run) override { return samples_->ThinnedBy(run); }
+  absl::StatusOr<std::map<RunId, Usage>> ReadUsage() override { return samples_->ReadUsage(); }
+  absl::StatusOr<std::int64_t> TrimLog(const RunId& run, std::int64_t keep_bytes) override { return samples_->TrimLog(run, keep_bytes); }
   absl::Status AppendLog(const RunId& run, AttemptNumber attempt, const std::vector<std::string>& lines) override {
     return samples_->AppendLog(run, attempt, lines);
   }

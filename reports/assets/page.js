@@ -66,8 +66,10 @@ const textBox = (name, text) => element('pre', {tabindex: 0, role: 'region', 'ar
 function provenanceSection() {
   const facts = element('dl');
   const created = report.created_ms ? `${new Date(report.created_ms).toISOString().slice(0, 19).replace('T', ' ')} UTC` : '';
+  const thinned = report.runs.filter((run) => run.thinned_every > 0);
+  const thinnedText = thinned.length > 0 ? `of ${plural(thinned.length, 'run')} thinned by retention, to one of ${Math.max(...thinned.map((run) => run.thinned_every))} at the most; results and evaluations are complete` : '';
   for (const [term, text] of [['Sweep', `${report.name} (${report.id})`], ['Owner', report.owner], ['Submitted', created], ['Data, by content hash', report.dataset],
-      ['Report written by', report.build], ['Trained by', report.worker_versions ? `entrain-worker ${report.worker_versions}` : ''], ['Hardware', report.hardware]]) {
+      ['Report written by', report.build], ['Trained by', report.worker_versions ? `entrain-worker ${report.worker_versions}` : ''], ['Hardware', report.hardware], ['Samples', thinnedText]]) {
     if (text) facts.append(element('dt', {}, term), element('dd', {}, text));
   }
   const columns = ['run', 'id', 'state', 'configuration hash', 'parameters', 'layers × heads', 'context', 'ranks', 'attempts', 'steps', 'counted'];

@@ -91,6 +91,9 @@ std::vector<Fact> OneOfEveryFact() {
   add(domain::WorkerQuarantined{WorkerId("w1"), "launches fail", 88});
   add(domain::WorkerReleased{WorkerId("w1"), "by ada"});
   add(domain::WorkerForgotten{WorkerId("w1"), "ada"});
+  add(domain::CheckpointsRetired{RunId("r1"), {kCheckpoint, kCheckpoint}, "older than the newest 5"});
+  add(domain::SweepReleased{SweepId("s1"), "ada"});
+  add(domain::AttemptFloorRaised{1'000'000, "restored"});
   add(domain::RungRecorded{RunId("r1"), 2, 90, 3.25});
   add(domain::RungDecided{RunId("r1"), 2, domain::RungOutcome::kPruned, "place 3 of 3"});
   return facts;
@@ -113,6 +116,9 @@ std::vector<Event> OneOfEveryEvent() {
   add(domain::RungReached{kKey, 1, 30, 2.5});
   add(domain::RunProgressed{kKey});
   add(domain::ActOnWorker{10, WorkerId("w1"), domain::WorkerAction::kForget, "ada", "fan"});
+  add(domain::RetireCheckpoints{RunId("r1"), {{2, 100}, {3, 200}}, "older"});
+  add(domain::ReleaseSweep{14, SweepId("s1"), "ada"});
+  add(domain::StoreRestored{7, {{RunId("r1"), 120}}, "restored"});
   add(domain::Tick{});
   return events;
 }
@@ -162,6 +168,13 @@ TEST(JournalTest, FieldsOfFactsArriveWhereTheyLeft) {
   EXPECT_EQ(Back(domain::MemberReleased{kKey, WorkerId("w1")}).worker, WorkerId("w1"));
   EXPECT_EQ(Back(domain::MemberReleased{kKey, WorkerId("w1")}).key, kKey);
   EXPECT_EQ(Back(domain::AttemptReclaimed{kKey}).key, kKey);
+  const auto retired = Back(domain::CheckpointsRetired{RunId("r1"), {kCheckpoint}, "older"});
+  EXPECT_EQ(retired.run, RunId("r1"));
+  ASSERT_EQ(retired.checkpoints.size(), 1U);
+  EXPECT_EQ(retired.checkpoints.front(), kCheckpoint);
+  EXPECT_EQ(retired.reason, "older");
+  EXPECT_EQ(Back(domain::SweepReleased{SweepId("s1"), "ada"}).by, "ada");
+  EXPECT_EQ(Back(domain::AttemptFloorRaised{1'000'000, "restored"}).floor, 1'000'000U);
   const auto rescued = Back(domain::RunRescued{RunId("r1"), RunId("r3"), kCheckpoint});
   EXPECT_EQ(rescued.previous, RunId("r1"));
   EXPECT_EQ(rescued.run, RunId("r3"));

@@ -25,7 +25,7 @@ class RandomEvents {
   void Step() {
     world_.Advance(static_cast<std::int64_t>(rng_.Below(1'500)));
     if (rng_.Below(60) == 0) world_.Restart();
-    switch (rng_.Below(19)) {
+    switch (rng_.Below(22)) {
       case 0: Submit(); break;
       case 1:
       case 2: Join(); break;
@@ -43,6 +43,9 @@ class RandomEvents {
       case 14: Started(); break;
       case 15: Rung(); break;
       case 16: OnWorker(); break;
+      case 17:
+      case 18: Retire(); break;
+      case 19: Restored(); break;
       default: Ended(); break;
     }
   }
@@ -180,6 +183,34 @@ class RandomEvents {
     Note(world_.Do(domain::ActOnWorker{1, Worker(), action, "ann", ""}));
   }
 
+  void Retire() {
+    const RunId id = AnyRun();
+    const Run* run = world_.state().FindRun(id);
+    if (run == nullptr) return;
+    if (rng_.Below(3) == 0) Note(world_.Do(domain::ReleaseSweep{1, run->sweep, "ann"}));
+    domain::RetireCheckpoints event{id, {}, "older"};
+    for (const domain::Checkpoint& checkpoint : world_.state().FindRun(id)->checkpoints) {
+      if (rng_.Below(2) == 0) event.checkpoints.push_back({checkpoint.attempt, checkpoint.step});
+    }
+    Note(world_.Do(event));
+    // What a run goes on from is there.
+    for (const auto& [other, live] : world_.state().runs) {
+      if (domain::IsFinal(live->state) || live->fork.path.empty()) continue;
+      const Run* from = world_.state().FindRun(live->rescue_of);
+      for (const RetiredCheckpoint& gone : from->retired) EXPECT_NE(gone.checkpoint, live->fork) << other.value();
+    }
+  }
+
+  // Rare, and with a store that lacks a part of the samples.
+  void Restored() {
+    if (rng_.Below(20) != 0) return;
+    domain::StoreRestored event{static_cast<AttemptNumber>(rng_.Below(9)), {}, "restored"};
+    for (const auto& [id, run] : world_.state().runs) {
+      if (rng_.Below(2) == 0) event.samples.push_back({id, static_cast<std::int64_t>(rng_.Below(100))});
+    }
+    Note(world_.Do(event));
+  }
+
   void Judged() {
     const auto& awaiting = world_.state().awaiting_judgement;
     RunId run = AnyRun();
@@ -282,7 +313,8 @@ TEST(RandomEventsTest, CompactedFactsGiveTheSameState) {
       ExpectSame(Replayed(journal, config), Replayed(snapshot, config));
     }
     ASSERT_TRUE(events.world().broken().empty()) << events.world().broken().front();
-    EXPECT_EQ(CompactFacts(events.world().journal(), config).size(), snapshot.size());
+    // Made in steps it may hold less: a run that waits now and was running at an earlier snapshot had older checkpoints left out there.
+    EXPECT_GE(CompactFacts(events.world().journal(), config).size(), snapshot.size());
     before += stands_for;
     after += snapshot.size();
     if (testing::Test::HasFailure()) break;

@@ -91,6 +91,12 @@ class Scenario {
       effects_ = world_.Do(domain::ActOnWorker{1, WorkerId(line.Word(1)), *action, "ann", line.text});
       return;
     }
+    if (verb == "retire") return Retire(line);
+    if (verb == "release_sweep") {
+      effects_ = world_.Do(domain::ReleaseSweep{1, SweepId(line.Word(1)), "ann"});
+      return;
+    }
+    if (verb == "restored") return Restored(line);
     if (verb == "progress") {
       effects_ = world_.Do(domain::RunProgressed{KeyOf(line.Word(1))});
       return;
@@ -167,6 +173,29 @@ class Scenario {
     std::istringstream in(line.Option("has"));
     for (std::string name; std::getline(in, name, ',');) joined.live_attempts.push_back(KeyOf(name));
     effects_ = world_.Do(joined);
+  }
+
+  // retire RUN 10,20 ~ why: the run's checkpoints of these steps.
+  void Retire(const Line& line) {
+    domain::RetireCheckpoints event{RunOf(line.Word(1)), {}, line.text};
+    std::istringstream in(line.Word(2));
+    for (std::string step; std::getline(in, step, ',');) {
+      for (const domain::Checkpoint& checkpoint : world_.state().FindRun(event.run)->checkpoints) {
+        if (checkpoint.step == std::stoll(step)) event.checkpoints.push_back({checkpoint.attempt, checkpoint.step});
+      }
+    }
+    effects_ = world_.Do(event);
+  }
+
+  // restored [highest=N] s1.1=STEP ...: the last step whose sample the store holds.
+  void Restored(const Line& line) {
+    domain::StoreRestored event;
+    event.highest_attempt = static_cast<AttemptNumber>(line.Number("highest", 0));
+    event.reason = "the store was restored";
+    for (const auto& [name, value] : line.options) {
+      if (name != "highest") event.samples.push_back({RunOf(name), std::stoll(value)});
+    }
+    effects_ = world_.Do(event);
   }
 
   void Act(const Line& line) {
@@ -307,6 +336,9 @@ class Scenario {
     std::string steps;
     for (const domain::Checkpoint& checkpoint : run->checkpoints) StrAppend(&steps, steps.empty() ? "" : ",", checkpoint.step);
     check("checkpoints", steps);
+    std::string retired;
+    for (const RetiredCheckpoint& gone : run->retired) StrAppend(&retired, retired.empty() ? "" : ",", gone.checkpoint.step);
+    check("retired", retired);
     const Wait wait = DescribeWait(world_.state(), run->id);
     check("never", wait.never ? "yes" : "no");
     check("stored_never", run->wait.has_value() && run->wait->never ? "yes" : "no");

@@ -252,6 +252,50 @@ TEST_P(StoreTest, LogLinesAreNumberedOverAllAttempts) {
   EXPECT_TRUE(store_->ReadLog(RunId("other"), 0, 0, kAll)->empty());
 }
 
+TEST_P(StoreTest, TrimmingALogDropsItsOldestLinesAndNumbersGoOn) {
+  ASSERT_TRUE(store_->AppendLog(kRun, 1, {"aaaa", "bbbb", "cccc", "dddd"}).ok());
+  ASSERT_TRUE(store_->AppendLog(RunId("r2"), 1, {"eeee"}).ok());
+  EXPECT_EQ(*store_->TrimLog(kRun, 16), 0);
+  EXPECT_EQ(*store_->TrimLog(kRun, 9), 2);
+  EXPECT_EQ(*store_->TrimLog(kRun, 9), 0);
+  EXPECT_EQ(store_->ReadLog(kRun, 0, 0, kAll)->front().number, 3);
+  EXPECT_EQ(*store_->TrimLog(kRun, 0), 1);
+  ASSERT_TRUE(store_->AppendLog(kRun, 2, {"ffff"}).ok());
+  const auto left = store_->ReadLog(kRun, 0, 0, kAll);
+  ASSERT_EQ(left->size(), 2U);
+  EXPECT_EQ((*left)[0].text, "dddd");
+  EXPECT_EQ((*left)[1].number, 5);
+  EXPECT_EQ(store_->ReadLog(RunId("r2"), 0, 0, kAll)->size(), 1U);
+  EXPECT_EQ(*store_->TrimLog(RunId("unknown"), 0), 0);
+}
+
+TEST_P(StoreTest, ThinnedSamplesKeepWhatIsQuotedAndSaySo) {
+  std::vector<StoredSample> first, second;
+  for (std::int64_t step = 1; step <= 60; ++step) first.push_back(SampleAt(1, step));
+  for (std::int64_t step = 41; step <= 100; ++step) second.push_back(SampleAt(2, step));
+  ASSERT_TRUE(store_->BeginAttempt(kRun, 1, 0).ok());
+  ASSERT_TRUE(store_->BeginAttempt(kRun, 2, 40).ok());
+  ASSERT_TRUE(store_->AppendSamples(kRun, kContext, first, {{1, {30, 2.5, 1, 1}}}).ok());
+  ASSERT_TRUE(store_->AppendSamples(kRun, kContext, second, {{2, {100, 2.25, 2, 2}}}).ok());
+  ASSERT_TRUE(store_->BeginAttempt(RunId("r2"), 1, 0).ok());
+  ASSERT_TRUE(store_->AppendSamples(RunId("r2"), kContext, {SampleAt(1, 3)}, {}).ok());
+  EXPECT_EQ(store_->ThinnedBy(kRun)->every, 0);
+  EXPECT_EQ(store_->ReadUsage()->at(kRun).samples, 120);
+  // 40, 80 and the two named ones; the replaced 20 go too.
+  EXPECT_EQ(*store_->ThinSamples(kRun, 40, {1, 97}, 1234), 116);
+  EXPECT_EQ(CurrentSteps(), (std::vector<std::pair<AttemptNumber, std::int64_t>>{{1, 1}, {1, 40}, {2, 80}, {2, 97}}));
+  EXPECT_EQ(*store_->ThinSamples(kRun, 40, {1, 97}, 1234), 0);
+  Reopen();
+  EXPECT_EQ(store_->ThinnedBy(kRun)->every, 40);
+  EXPECT_EQ(store_->ThinnedBy(kRun)->wall_ms, 1234);
+  EXPECT_EQ(store_->ReadUsage()->at(kRun).samples, 4);
+  EXPECT_EQ(store_->ReadUsage()->at(RunId("r2")).samples, 1);
+  EXPECT_EQ(store_->ReadEvaluations(kRun)->size(), 2U);
+  EXPECT_EQ(store_->ReadLastSample(kRun, kContext, 100)->value().sample.step, 97);
+  EXPECT_EQ(*store_->ThinSamples(kRun, 101, {}, 1235), 4);
+  EXPECT_TRUE(CurrentSteps().empty());
+}
+
 TEST_P(StoreTest, ManyWritersAndReadersAtOnceLoseNothing) {
   constexpr int kThreads = 8;
   constexpr int kSteps = 25;

@@ -1,0 +1,20 @@
+// The form of a log line: apart from log.h, which nearly everything includes.
+//
+// With ENTRAIN_LOG=json in the environment Log writes one JSON object a line.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/log.h"
+
+namespace entrain {
+
+enum class LogFormat { kText, kJson };
+
+// What Log writes, without the newline.
+std::string LogLine(LogFormat format, std::string_view time, LogLevel level, std::string_view component, std::string_view message,
+                    const std::vector<LogField>& fields);
+
+}  // namespace entrain
