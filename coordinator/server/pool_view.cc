@@ -36,7 +36,7 @@ std::map<std::string, const core::Worker*> WorkersByName(const core::State& stat
   for (const auto& [id, worker] : state.workers) {
     const core::Worker*& known = workers[worker->info.name];
     const auto rank = [](const core::Worker& w) { return std::pair(w.connected, w.registered_wall_ms); };
-    if (known == nullptr || rank(*known) < rank(*worker)) known = worker.get();
+    if (known == nullptr || rank(*known) < rank(*worker)) known = &*worker;
   }
   return workers;
 }
