@@ -18,6 +18,8 @@ using domain::Verdict;
 // Only a layer this far down can be falling towards the end: what dips from the bound to the middle is training.
 constexpr double kFallingCeiling = 0.3;
 constexpr std::size_t kLeastPoints = 3;
+// Of the slope's window: a longer one is remembered in even strides, so that a run of any length costs the same memory and time.
+constexpr std::int64_t kMostPoints = 256;
 
 // Mean entropy of every layer at one step, as shares of U.
 struct LayerPoint {
@@ -53,6 +55,7 @@ class CascadeRuleImpl : public Rule {
         bound_nats_(domain::EntropyBoundNats(shape.context)),
         sustained_steps_(std::max<std::int64_t>(2, AtLeastSteps(rule.cascade_steps, rule.cascade_fraction, shape))),
         half_steps_(std::max<std::int64_t>(2, sustained_steps_ / 2)),
+        stride_(std::max<std::int64_t>(1, (half_steps_ + kMostPoints - 1) / kMostPoints)),
         episode_(2, sustained_steps_) {}
 
   std::optional<Verdict> Observe(const EntropySample& sample) override {
@@ -84,8 +87,9 @@ class CascadeRuleImpl : public Rule {
       for (std::int64_t head = layer * shape_.n_head; head < (layer + 1) * shape_.n_head; ++head) sum += Share(sample, head);
       point.means.push_back(sum / static_cast<double>(shape_.n_head));
     }
-    points_.push_back(std::move(point));
-    while (points_.front().step <= sample.step - half_steps_) points_.pop_front();
+    newest_ = point.means;
+    if (points_.empty() || point.step / stride_ != points_.back().step / stride_) points_.push_back(std::move(point));
+    while (!points_.empty() && points_.front().step <= sample.step - half_steps_) points_.pop_front();
   }
 
   bool Gone(const EntropySample& sample, std::int64_t layer) const {
@@ -97,7 +101,7 @@ class CascadeRuleImpl : public Rule {
   }
 
   bool Falling(std::size_t layer) const {
-    const double mean = points_.back().means[layer];
+    const double mean = newest_[layer];
     const double slope = SlopeOf(points_, layer);
     return mean < kFallingCeiling && slope < 0.0 && mean + slope * static_cast<double>(half_steps_) < rule_.cascade_below;
   }
@@ -106,7 +110,7 @@ class CascadeRuleImpl : public Rule {
     std::vector<std::string> texts;
     for (const std::int32_t layer : falling) {
       const auto index = static_cast<std::size_t>(layer);
-      texts.push_back(StrCat(layer, " (", Decimal(points_.back().means[index]), ", ", Decimal(SlopeOf(points_, index)), " a step)"));
+      texts.push_back(StrCat(layer, " (", Decimal(newest_[index]), ", ", Decimal(SlopeOf(points_, index)), " a step)"));
     }
     return List(texts);
   }
@@ -146,8 +150,10 @@ class CascadeRuleImpl : public Rule {
   double bound_nats_;
   std::int64_t sustained_steps_;
   std::int64_t half_steps_;
+  std::int64_t stride_;  // of what is remembered
   Episodes episode_;
-  std::deque<LayerPoint> points_;  // of the last half_steps_
+  std::vector<double> newest_;     // means of the last sample
+  std::deque<LayerPoint> points_;  // of the last half_steps_, one a stride
 };
 
 }  // namespace

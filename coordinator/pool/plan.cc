@@ -91,11 +91,12 @@ class Packing {
   std::int64_t added_ = 0;
 };
 
-// Machines that the pool would need for the gang alone; 0: its machines are too small.
+// Machines that the pool would need for the gang alone; 0: its machines are too small, or the gang cannot span them.
 std::int64_t MachinesFor(const scheduler::Shape& shape, const PoolLimits& limits) {
   if (shape.ranks < 1 || shape.machines < 1) return 0;
   const std::int64_t groups = limits.shape.slots / shape.ranks;
-  return groups == 0 ? 0 : (shape.machines + groups - 1) / groups;
+  if (groups == 0 || (!limits.peers && groups < shape.machines)) return 0;
+  return (shape.machines + groups - 1) / groups;
 }
 
 struct Demand {

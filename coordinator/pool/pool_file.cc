@@ -28,6 +28,7 @@ struct Top {
   std::int64_t idle_seconds = 300;
   bool gang = false;
   std::int64_t poll_seconds = 5;
+  bool peers = false;
 };
 
 const std::vector<Field<Top>>& TopFields() {
@@ -44,6 +45,7 @@ const std::vector<Field<Top>>& TopFields() {
       sweep::Integer("idle_seconds", &Top::idle_seconds, Between(0, 30.0 * 86'400), "a machine unused for so long is given back"),
       sweep::Integer("poll_seconds", &Top::poll_seconds, Between(1, 3'600), "how often the engine is asked what there is"),
       sweep::Bool("gang", &Top::gang, "machines come as one unit for one gang"),
+      sweep::Bool("peers", &Top::peers, "gangs may span its machines"),
   };
   return fields;
 }
@@ -67,6 +69,7 @@ void CheckTop(const YamlNode& map, const Top& top, ProblemList* problems) {
   if (top.gang && top.min > 0) {
     problems->Add(PlaceOf(map, "min"), "min", "must be 0 with gang: machines come for a waiting gang alone");
   }
+  if (top.gang && !top.peers) problems->Add(PlaceOf(map, "peers"), "peers", "must be true with gang: the gang's machines talk to each other");
 }
 
 // The map under the provider's name; another provider's is a mistake.
@@ -117,6 +120,8 @@ absl::StatusOr<PoolFile> ParsePoolFile(std::string_view text, const std::string&
   if (!problems.empty()) return StatusOfProblems(path, &problems);
   Top top;
   ReadFields(*root, TopFields(), "", {"slurm", "kubernetes"}, &top, &problems);
+  // Pods always listen for their peers; an allocation's workers need to be told, and certificates.
+  if (root->Find("peers") == nullptr) top.peers = top.provider == "kubernetes";
   CheckTop(*root, top, &problems);
   PoolFile file{.path = path, .provider = top.provider, .cluster = top.cluster, .limits = {}, .section = SectionOf(*root, top.provider, &problems)};
   ENTRAIN_RETURN_IF_ERROR(StatusOfProblems(path, &problems));
@@ -126,6 +131,7 @@ absl::StatusOr<PoolFile> ParsePoolFile(std::string_view text, const std::string&
                  .max_machines = top.max,
                  .idle_ms = top.idle_seconds * 1000,
                  .gang_shaped = top.gang,
+                 .peers = top.peers,
                  .poll_ms = top.poll_seconds * 1000};
   return file;
 }

@@ -30,6 +30,8 @@ struct PoolLimits {
   std::int64_t idle_ms = 300'000;
   // Machines come as one unit for one waiting gang, and go together; else one by one, for whatever waits.
   bool gang_shaped = false;
+  // A gang may span its machines: their workers reach each other.
+  bool peers = true;
   // How often the engine is asked what there is.
   std::int64_t poll_ms = 5'000;
   friend bool operator==(const PoolLimits&, const PoolLimits&) = default;

@@ -27,7 +27,6 @@ struct SlurmSettings {
   std::string tls_cert;
   std::string tls_key;
   std::string metrics = "127.0.0.1:0";    // of the workers
-  bool peers = false;                     // gangs may span them; needs TLS
   std::int64_t drain_seconds = 120;       // that a worker may take to stop its gangs at a checkpoint
   std::vector<std::string> worker_options;
   std::string prelude;                    // a file that the script sources first; empty: none

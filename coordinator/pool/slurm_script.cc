@@ -31,7 +31,7 @@ std::string WorkerCommand(const PoolFile& file, const SlurmSettings& settings) {
   if (!settings.tls_ca.empty()) {
     StrAppend(&text, " --tls-ca ", Quoted(settings.tls_ca), " --tls-cert ", Quoted(settings.tls_cert), " --tls-key ", Quoted(settings.tls_key));
   }
-  if (settings.peers) StrAppend(&text, " --peer-listen 0.0.0.0:0 --peer-address \"$(hostname -f)\"");
+  if (file.limits.peers) StrAppend(&text, " --peer-listen 0.0.0.0:0 --peer-address \"$(hostname -f)\"");
   for (const std::string& option : settings.worker_options) StrAppend(&text, " ", Quoted(option));
   return text;
 }

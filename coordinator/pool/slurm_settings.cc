@@ -25,7 +25,6 @@ const std::vector<Field<SlurmSettings>>& SlurmFields() {
       sweep::Text("tls_cert", &S::tls_cert, "the workers' certificate"),
       sweep::Text("tls_key", &S::tls_key, "its private key"),
       sweep::Text("metrics", &S::metrics, "HOST:PORT of a worker's metrics"),
-      sweep::Bool("peers", &S::peers, "gangs may span the nodes"),
       sweep::Integer("drain_seconds", &S::drain_seconds, Between(5, 86'400), "what a worker may take to stop its gangs"),
       sweep::Texts("worker_options", &S::worker_options, "further options of entrain-worker"),
       sweep::Text("prelude", &S::prelude, "file that the batch script sources first"),
@@ -98,8 +97,7 @@ void CheckSettings(const SlurmSettings& settings, const PoolFile& file, ProblemL
   const int tls = !settings.tls_ca.empty() + !settings.tls_cert.empty() + !settings.tls_key.empty();
   if (tls != 0 && tls != 3) check.Bad(settings.tls_ca.empty() ? "tls_ca" : settings.tls_cert.empty() ? "tls_cert" : "tls_key",
                                       "must be given with the two other tls files");
-  if (settings.peers && tls != 3) check.Bad("peers", "needs tls_ca, tls_cert and tls_key");
-  if (file.limits.gang_shaped && !settings.peers) check.Bad("peers", "must be true with gang: the gang's machines talk to each other");
+  if (file.limits.peers && tls != 3) check.Bad("tls_ca", "must be given with peers, with tls_cert and tls_key");
   for (const auto& [field, text] : {std::pair{"metrics", settings.metrics}, std::pair{"gpu_type", settings.gpu_type}, std::pair{"partition", settings.partition},
                                     std::pair{"account", settings.account}, std::pair{"qos", settings.qos}, std::pair{"time_limit", settings.time_limit}}) {
     check.Plain(field, text);

@@ -180,8 +180,8 @@ TEST_F(SlurmPool, AGangGetsAJobOfItsOwn) {
   const transport::TlsFiles person = authority.Issue("person");
   cluster.SpeakWith(grpc::SslCredentials(
       {ReadFile(person.ca).value(), ReadFile(person.key).value(), ReadFile(person.certificate).value()}));
-  Begin(&cluster, "gang: true\n",
-        StrCat("  peers: true\n  tls_ca: ", worker.ca, "\n  tls_cert: ", worker.certificate, "\n  tls_key: ", worker.key, "\n"),
+  Begin(&cluster, "gang: true\npeers: true\n",
+        StrCat("  tls_ca: ", worker.ca, "\n  tls_cert: ", worker.certificate, "\n  tls_key: ", worker.key, "\n"),
         {"--tls-ca", coordinator.ca, "--tls-cert", coordinator.certificate, "--tls-key", coordinator.key});
   const std::string sweep = cluster.Submit(SmallSweep("gang", "SM+LN+G", 100, 1, kCheckpoints) + "  machines: 2\n");
   const v1::RunSummary run = cluster.AwaitState(sweep, "succeeded");

@@ -220,7 +220,8 @@ TEST_P(StepKernelsTest, GeluKeepsItsFormEverywhere) {
     const Tensor exact = at::gelu(x.to(kDouble), form);
     const Tensor near = x.abs().lt(50.0);
     EXPECT_LE((forward.y_NF.to(kDouble) - exact).masked_select(near).abs().max().item<double>(), 3e-6);
-    EXPECT_LE((forward.y_NF.to(kDouble) - exact).masked_select(x.abs().lt(3.0)).abs().max().item<double>(), 4e-7);
+    // Two units in the last place of 2 to 4, and what a C library's tanh is off by.
+    EXPECT_LE((forward.y_NF.to(kDouble) - exact).masked_select(x.abs().lt(3.0)).abs().max().item<double>(), 6e-7);
     EXPECT_EQ(forward.y_NF[0][8001].item<double>(), 0.0);
     EXPECT_EQ(forward.y_NF[0][8002].item<float>(), 1e30f);
     BiasActivation broken{kind, at::full({1, 9}, std::nan("")), {}, {}, at::empty({1, 9})};

@@ -170,6 +170,21 @@ TEST(CascadeRule, CatchesTheNextLayerWhileItFalls) {
   EXPECT_EQ(verdict->limit, 2.0);
 }
 
+// A window that is longer than what is remembered of it: the same course, a thousand times slower.
+TEST(CascadeRule, ALongRunIsJudgedAsAShortOne) {
+  HealthRules rules = CascadeOnly();
+  rules.collapse.cascade_steps = 20'000;
+  RunPolicy policy(rules, kShape);
+  std::optional<domain::Verdict> verdict;
+  for (std::int64_t step = 1; step <= 100'000 && !verdict.has_value(); ++step) {
+    verdict = policy.Observe(1, SampleAt(step, Falling(step, 40'000, 0.000'02)));
+  }
+  ASSERT_TRUE(verdict.has_value());
+  EXPECT_NEAR(static_cast<double>(verdict->steps.front()), 57'500.0, 1'000.0);
+  EXPECT_EQ(verdict->steps.back(), verdict->steps.front() + 20'000);
+  EXPECT_EQ(verdict->layers, (std::vector<std::int32_t>{1, 2}));
+}
+
 TEST(CascadeRule, OneLayerThatIsGoneIsNoCascade) {
   RunPolicy policy(CascadeOnly(), kShape);
   for (std::int64_t step = 1; step <= 300; ++step) {

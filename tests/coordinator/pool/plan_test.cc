@@ -61,6 +61,17 @@ TEST(PlanPoolTest, AsksForWhatTheWaitingRunsNeedAndNoMore) {
   EXPECT_THAT(plan.left, IsEmpty());
 }
 
+TEST(PlanPoolTest, WithoutPeersAGangHasOneMachine) {
+  PoolLimits limits = Limits(0, 10);
+  limits.peers = false;
+  EXPECT_EQ(Grown(Plan(Runs(1, {2, 1}), {}, limits)), 1) << "both groups on one machine of two slots";
+  const PoolPlan plan = Plan(Runs(1, {2, 2}), {}, limits);
+  EXPECT_EQ(Grown(plan), 0);
+  EXPECT_EQ(plan.left.size(), 1u);
+  limits.peers = true;
+  EXPECT_EQ(Grown(Plan(Runs(1, {2, 2}), {}, limits)), 2);
+}
+
 TEST(PlanPoolTest, NothingIsAskedForTwice) {
   EXPECT_EQ(Grown(Plan(Runs(5), {Pending("1"), Pending("2"), Pending("3")}, Limits(0, 10))), 0);
   EXPECT_EQ(Grown(Plan(Runs(5), {Pending("1"), Up("2", 1)}, Limits(0, 10))), 1) << "2 + 1 slots are there or come";

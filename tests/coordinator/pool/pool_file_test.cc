@@ -36,7 +36,7 @@ TEST(PoolFileTest, ReadsWhatIsWritten) {
   EXPECT_EQ(file->provider, "slurm");
   EXPECT_EQ(file->cluster, "lab");
   const PoolLimits expected{.name = "hpc", .shape = {domain::SlotKind::kCpu, 8}, .min_machines = 1, .max_machines = 16, .idle_ms = 120'000,
-                            .gang_shaped = false, .poll_ms = 2'000};
+                            .gang_shaped = false, .peers = false, .poll_ms = 2'000};
   EXPECT_EQ(file->limits, expected);
   SystemClock clock;
   const auto provider = OpenPool(*file, &clock, [](std::int64_t) { return false; });
@@ -75,6 +75,7 @@ TEST(PoolFileTest, RefusesWhatIsNoMap) {
 
 TEST(PoolFileTest, AGangPoolHasNoMinimum) {
   EXPECT_THAT(Problems("pool: a\nprovider: slurm\nslots: 1\nmax: 2\nmin: 1\ngang: true\nslurm: {}\n"), HasSubstr("min: must be 0 with gang"));
+  EXPECT_THAT(Problems("pool: a\nprovider: slurm\nslots: 1\nmax: 2\ngang: true\nslurm: {}\n"), HasSubstr("peers: must be true with gang"));
 }
 
 TEST(PoolFileTest, AFileThatIsNotThereIsNamed) {

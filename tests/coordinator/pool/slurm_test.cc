@@ -56,8 +56,7 @@ TEST(SlurmTest, RefusesWhatCannotWork) {
   EXPECT_THAT(SlurmProblems("  coordinator: [a]\n"), HasSubstr("pool.yaml:7:16: slurm.coordinator: must be HOST:PORT; is a"));
   EXPECT_THAT(SlurmProblems("  worker: bin/w\n  coordinator: [a:1]\n"), HasSubstr("slurm.worker: must be an absolute path; is bin/w"));
   EXPECT_THAT(SlurmProblems(StrCat(kLeast, "  tls_ca: /ca.pem\n")), HasSubstr("slurm.tls_cert: must be given with the two other tls files"));
-  EXPECT_THAT(SlurmProblems(StrCat(kLeast, "  peers: true\n")), HasSubstr("slurm.peers: needs tls_ca"));
-  EXPECT_THAT(SlurmProblems(kLeast, "gang: true\n"), HasSubstr("slurm.peers: must be true with gang"));
+  EXPECT_THAT(SlurmProblems(kLeast, "peers: true\n"), HasSubstr("slurm.tls_ca: must be given with peers"));
   EXPECT_THAT(SlurmProblems(StrCat(kLeast, "  options: [\"-p\", \"--nodes=4\"]\n")), HasSubstr("slurm.options: must be of the form --name or --name=value; is -p"));
   EXPECT_THAT(SlurmProblems(StrCat(kLeast, "  options: [\"--nodes=4\"]\n")), HasSubstr("slurm.options: --nodes is set by the pool"));
   EXPECT_THAT(SlurmProblems(StrCat(kLeast, "  prelude: \"/a\\nb\"\n")), HasSubstr("slurm.prelude: must be one line"));
