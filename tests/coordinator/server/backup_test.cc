@@ -20,9 +20,9 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-constexpr int kLayers = 2;
-constexpr int kHeads = 2;
-constexpr float kHealthyNats = 1.2F;
+constexpr int kBackupLayers = 2;
+constexpr int kBackupHeads = 2;
+constexpr float kBackupHealthyNats = 1.2F;
 
 class BackupTest : public testing::Test {
  protected:
@@ -82,7 +82,7 @@ TEST_F(BackupTest, AfterARestoreNoNumberIsGivenOutTwiceAndNothingOfBeforeIsAccep
     ASSERT_TRUE(launch.has_value());
     ASSERT_TRUE(worker->ReportStarted(launch->key()));
     v1::SampleAck ack;
-    ASSERT_TRUE(worker->SendSamples(launch->key(), 1, 60, kLayers, kHeads, kHealthyNats, &ack).ok());
+    ASSERT_TRUE(worker->SendSamples(launch->key(), 1, 60, kBackupLayers, kBackupHeads, kBackupHealthyNats, &ack).ok());
     for (const int step : {50, 55, 80}) MakeCheckpoint(launch->key(), step);
     ASSERT_TRUE(worker->ReportCheckpoint(launch->key(), 50));
     ASSERT_TRUE(worker->ReportCheckpoint(launch->key(), 55));
@@ -91,7 +91,7 @@ TEST_F(BackupTest, AfterARestoreNoNumberIsGivenOutTwiceAndNothingOfBeforeIsAccep
     const auto bytes = coordinator_->BackUp(Backup());
     ASSERT_TRUE(bytes.ok()) << bytes.status();
     EXPECT_GT(*bytes, 0);
-    ASSERT_TRUE(worker->SendSamples(launch->key(), 61, 100, kLayers, kHeads, kHealthyNats, &ack).ok());
+    ASSERT_TRUE(worker->SendSamples(launch->key(), 61, 100, kBackupLayers, kBackupHeads, kBackupHealthyNats, &ack).ok());
     // The run goes on as attempt 2, of which the backup knows nothing, and which leaves a checkpoint.
     ASSERT_TRUE(worker->ReportEnded(launch->key(), "crashed", 100));
     const auto second = worker->AwaitLaunch();
@@ -120,7 +120,7 @@ TEST_F(BackupTest, AfterARestoreNoNumberIsGivenOutTwiceAndNothingOfBeforeIsAccep
   }
   EXPECT_EQ(forgotten, (std::set<std::uint32_t>{1, 2}));
   v1::SampleAck ack;
-  ASSERT_TRUE(worker->SendSamples(launch->key(), 101, 110, kLayers, kHeads, kHealthyNats, &ack).ok());
+  ASSERT_TRUE(worker->SendSamples(launch->key(), 101, 110, kBackupLayers, kBackupHeads, kBackupHealthyNats, &ack).ok());
   EXPECT_TRUE(ack.fenced());
   ASSERT_TRUE(worker->ReportCheckpoint(launch->key(), 110));
   EXPECT_EQ(person_->GetRun(id.value()).checkpoints_size(), 1);
@@ -132,7 +132,7 @@ TEST_F(BackupTest, AfterARestoreNoNumberIsGivenOutTwiceAndNothingOfBeforeIsAccep
   EXPECT_EQ(next->resume_from().step(), 50);
   // Samples that the old attempt sent after its checkpoint are replaced.
   ASSERT_TRUE(worker->ReportStarted(next->key()));
-  ASSERT_TRUE(worker->SendSamples(next->key(), 51, 55, kLayers, kHeads, kHealthyNats, &ack).ok());
+  ASSERT_TRUE(worker->SendSamples(next->key(), 51, 55, kBackupLayers, kBackupHeads, kBackupHealthyNats, &ack).ok());
   EXPECT_FALSE(ack.fenced());
   EXPECT_EQ(person_->Samples(id.value()).size(), 55U);
   // A restart after the first is an ordinary one.
@@ -195,7 +195,7 @@ TEST_F(BackupTest, BackupsWhileEverythingIsWrittenAreWhole) {
   std::thread writer([&] {
     v1::SampleAck ack;
     for (std::int64_t step = 1; !ending; step += 50) {
-      EXPECT_TRUE(worker->SendSamples(launch->key(), step, step + 49, kLayers, kHeads, kHealthyNats, &ack).ok());
+      EXPECT_TRUE(worker->SendSamples(launch->key(), step, step + 49, kBackupLayers, kBackupHeads, kBackupHealthyNats, &ack).ok());
       EXPECT_TRUE(worker->ReportCheckpoint(launch->key(), step));
     }
   });

@@ -17,8 +17,8 @@ namespace fs = std::filesystem;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-constexpr int kLayers = 2;
-constexpr int kHeads = 2;
+constexpr int kRetentionLayers = 2;
+constexpr int kRetentionHeads = 2;
 
 class RetentionTest : public testing::Test {
  protected:
@@ -62,7 +62,7 @@ class RetentionTest : public testing::Test {
       EXPECT_TRUE(worker.ReportCheckpoint(launch->key(), step));
     }
     v1::SampleAck ack;
-    EXPECT_TRUE(worker.SendSamples(launch->key(), 1, steps, kLayers, kHeads, 1.2F, &ack).ok());
+    EXPECT_TRUE(worker.SendSamples(launch->key(), 1, steps, kRetentionLayers, kRetentionHeads, 1.2F, &ack).ok());
     EXPECT_TRUE(worker.SendLog(launch->key(), {"one", "two", "three"}, 3).ok());
     EXPECT_TRUE(worker.ReportEnded(launch->key(), "completed", steps));
     EXPECT_TRUE(person_->AwaitState(response.sweep_id(), "succeeded"));
