@@ -21,8 +21,7 @@ std::vector<std::string> PendingReasons(const PoolStatus& status) {
 }
 
 bool CouldHold(const PoolLimits& limits, const scheduler::Shape& shape) {
-  const std::int64_t machines = limits.peers ? limits.max_machines : 1;
-  return shape.ranks >= 1 && limits.shape.slots / shape.ranks * machines >= shape.machines;
+  return shape.ranks >= 1 && limits.shape.slots / shape.ranks * limits.MachinesOfAGang() >= shape.machines;
 }
 
 std::string Sentence(const PoolStatus& status) {

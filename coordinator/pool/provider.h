@@ -32,6 +32,8 @@ struct PoolLimits {
   bool gang_shaped = false;
   // A gang may span its machines: their workers reach each other.
   bool peers = true;
+  // That one gang may span, at most.
+  std::int64_t MachinesOfAGang() const { return peers ? max_machines : 1; }
   // How often the engine is asked what there is.
   std::int64_t poll_ms = 5'000;
   friend bool operator==(const PoolLimits&, const PoolLimits&) = default;

@@ -42,8 +42,7 @@ core::CoreConfig CoreConfigOf(const Options& options) {
   config.quarantine_after = options.quarantine_after;
   config.quarantine_ms = options.quarantine_ms;
   for (const pool::PoolFile& file : options.pools) {
-    // Without peers a gang has one of its machines at most.
-    config.elastic.push_back({file.limits.name, file.limits.shape.slots, file.limits.peers ? file.limits.max_machines : 1});
+    config.elastic.push_back({file.limits.name, file.limits.shape.slots, file.limits.MachinesOfAGang()});
   }
   return config;
 }

@@ -53,18 +53,8 @@ std::string AwaitFile(const std::string& path) {
   return content;
 }
 
-// Of a port that nothing listens on: a standby's must be known before it takes it.
-std::string FreeAddress() {
-  const int probe = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  EXPECT_EQ(bind(probe, reinterpret_cast<const sockaddr*>(&address), size), 0);
-  EXPECT_EQ(getsockname(probe, reinterpret_cast<sockaddr*>(&address), &size), 0);
-  close(probe);
-  return StrCat("127.0.0.1:", ntohs(address.sin_port));
-}
+// A standby's must be known before it takes it.
+std::string FreeAddress() { return StrCat("127.0.0.1:", FreePorts(1).front()); }
 
 std::string ProgramOf(pid_t pid) {
   const std::string command = ReadFile(StrCat("/proc/", pid, "/cmdline")).value_or("");
@@ -72,6 +62,23 @@ std::string ProgramOf(pid_t pid) {
 }
 
 }  // namespace
+
+std::vector<int> FreePorts(int count) {
+  std::vector<int> sockets, ports;
+  for (int i = 0; i < count; ++i) {
+    const int probe = socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(address);
+    EXPECT_EQ(bind(probe, reinterpret_cast<const sockaddr*>(&address), size), 0);
+    EXPECT_EQ(getsockname(probe, reinterpret_cast<sockaddr*>(&address), &size), 0);
+    sockets.push_back(probe);
+    ports.push_back(ntohs(address.sin_port));
+  }
+  for (const int probe : sockets) close(probe);
+  return ports;
+}
 
 Cluster::Cluster(const std::string& name, int lease_ms)
     : root_(std::filesystem::path(StrCat(::testing::TempDir(), "/entrain-", name, "-", ::getpid())).lexically_normal()),

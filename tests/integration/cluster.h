@@ -15,6 +15,9 @@
 
 namespace entrain::testing {
 
+// TCP ports of loopback that nothing listens on; held until all are known, so that they differ.
+std::vector<int> FreePorts(int count);
+
 class Cluster {
  public:
   // `lease_ms` short, so that a lost worker is noticed within a test.

@@ -1,9 +1,7 @@
 #include "tests/integration/slurm_cluster.h"
 
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <pwd.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +12,7 @@
 #include "base/random.h"
 #include "base/strings.h"
 #include "coordinator/pool/command.h"
+#include "tests/integration/cluster.h"
 
 namespace entrain::testing {
 namespace {
@@ -21,24 +20,6 @@ namespace {
 constexpr int kNodes = 2;
 constexpr char kBin[] = "/usr/bin/";
 constexpr char kSbin[] = "/usr/sbin/";
-
-// Held until all are known, so that they differ.
-std::vector<int> FreePorts(int count) {
-  std::vector<int> sockets, ports;
-  for (int i = 0; i < count; ++i) {
-    const int probe = socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof(address);
-    EXPECT_EQ(bind(probe, reinterpret_cast<const sockaddr*>(&address), size), 0);
-    EXPECT_EQ(getsockname(probe, reinterpret_cast<sockaddr*>(&address), &size), 0);
-    sockets.push_back(probe);
-    ports.push_back(ntohs(address.sin_port));
-  }
-  for (const int probe : sockets) close(probe);
-  return ports;
-}
 
 std::string HostName() {
   char name[256] = "localhost";

@@ -1,5 +1,6 @@
 // One rank of the NCCL back end on a real GPU.
 //
+//   gpu_nccl_rank probe     0 where CUDA sees a device, 77 where not
 //   gpu_nccl_rank check     a world of one: every operation on device memory; exit code 0 means all were right
 //   gpu_nccl_rank abort     a world of one that aborts: 75
 //   gpu_nccl_rank absent    two ranks, of which the second never joins NCCL: the first ends both at its limit
@@ -65,6 +66,8 @@ int StayAway() {
 
 int main(int argc, char** argv) {
   const std::string mode = argc > 1 ? argv[1] : "";
+  int gpus = 0;
+  if (mode == "probe") return cudaGetDeviceCount(&gpus) == cudaSuccess && gpus > 0 ? 0 : 77;
   const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
   if (mode == "absent" && rank != nullptr && std::atoi(rank) == 1) return StayAway();
   auto collective = MakeCollective("nccl", {.join = std::chrono::seconds(mode == "absent" ? 3 : 60)});

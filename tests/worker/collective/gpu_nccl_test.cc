@@ -8,17 +8,27 @@
 namespace entrain::collective {
 namespace {
 
-TEST(GpuNcclTest, AWorldOfOneReducesOnTheDevice) {
+constexpr int kNoGpu = 77;
+
+class GpuNcclTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string output;
+    if (RunRanks("gpu_nccl_rank", "probe", 1, &output) == kNoGpu) GTEST_SKIP() << "no GPU: CUDA sees no device";
+  }
+};
+
+TEST_F(GpuNcclTest, AWorldOfOneReducesOnTheDevice) {
   std::string output;
   EXPECT_EQ(RunRanks("gpu_nccl_rank", "check", 1, &output), 0) << output;
 }
 
-TEST(GpuNcclTest, AbortEndsTheProcess) {
+TEST_F(GpuNcclTest, AbortEndsTheProcess) {
   std::string output;
   EXPECT_EQ(RunRanks("gpu_nccl_rank", "abort", 1, &output), 75) << output;
 }
 
-TEST(GpuNcclTest, ARankThatNeverJoinsEndsTheGangAtTheLimit) {
+TEST_F(GpuNcclTest, ARankThatNeverJoinsEndsTheGangAtTheLimit) {
   std::string output;
   EXPECT_EQ(RunRanks("gpu_nccl_rank", "absent", 2, &output), 75) << output;
   EXPECT_THAT(output, testing::HasSubstr("join NCCL"));
