@@ -48,7 +48,8 @@ POOLS = {name: next(value for value in settings if value.startswith("pool.mode="
          for name, settings in VALUE_SETS.items() if any(value.startswith("pool.mode=") for value in settings)}
 REFUSED = ["worker.replicas=-1", "worker.replicas=two", "worker.slotKind=tpu", "worker.slots=0", "worker.drainSeconds=1", "worker.slot=2",
            "coordinator.postgres.url=postgresql://entrain:secret@db/entrain", "coordinator.postgres.url=http://db/entrain",
-           "coordinator.postgres.port=0",
+           "coordinator.postgres.port=0", "coordinator.retention.keepCheckpoints=50", "coordinator.retention.artifactQuota=lots",
+           "coordinator.retention.releaseAfter=soon", "coordinator.retention.keep=1", "logFormat=xml",
            "image.pullPolicy=Sometimes", "image.tag=a b", "artifacts.accessMode=ReadWriteOncePod", "artifacts.size=lots",
            "coordinator.leaseSeconds=0", "coordinator.replicas=2", "monitoring.workerSampleLimit=0", "tls.enabled=false", "tokens.file=inline", "tokens.secret=Upper_case",
            "tls.certManager.duration=soon", "networkPolicy.clients[0].anyone=true", "gang.enabled=true", "pool.mode=hpa", "pool.max=0",
@@ -170,7 +171,7 @@ class Validity(unittest.TestCase):
         for setting in REFUSED:
             done = render([setting])
             self.assertNotEqual(done.returncode, 0, setting)
-            self.assertRegex(done.stderr.split("Error:")[1], setting.split(".")[0] + "[./']", setting)
+            self.assertRegex(done.stderr.split("Error:")[1], re.split("[.=]", setting)[0] + "[./']", setting)
 
     def test_refusals_name_the_reason(self):
         self.assertIn("worker.slots (2) must equal worker.gpus (0)", render(["worker.slotKind=gpu"]).stderr)

@@ -30,7 +30,7 @@ TEST(NamesTest, NamesAreUniqueAndFollowTheConventions) {
       EXPECT_TRUE(metric.name.ends_with("_seconds")) << metric.name;
     }
     if (metric.unit == "bytes") {
-      EXPECT_TRUE(metric.name.ends_with("_bytes")) << metric.name;
+      EXPECT_TRUE(metric.name.ends_with(metric.type == MetricType::kCounter ? "_bytes_total" : "_bytes")) << metric.name;
     }
     EXPECT_EQ(&Describe(metric.id), &metric);
   }

@@ -57,7 +57,7 @@ class BackupTest : public testing::Test {
     damaged.put('\x7f');
   }
   std::string CheckpointDir(const v1::AttemptKey& key, int step) const {
-    return StrCat(options_.artifacts_dir, "/checkpoints/", key.run_id(), "/", key.attempt(), "/step-", step);
+    return StrCat(options_.artifacts_dir, "/", PathOf(key, step));
   }
   void MakeCheckpoint(const v1::AttemptKey& key, int step) const { fs::create_directories(CheckpointDir(key, step)); }
   std::unique_ptr<FakeWorker> Worker(std::uint64_t incarnation, const std::vector<domain::AttemptKey>& live = {}) {

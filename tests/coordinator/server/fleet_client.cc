@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "artifacts/artifact_store.h"
 #include "base/strings.h"
 
 namespace entrain::server {
@@ -24,6 +25,10 @@ bool Eventually(const std::function<bool()>& condition) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   return condition();
+}
+
+std::string PathOf(const v1::AttemptKey& key, std::int64_t step) {
+  return artifacts::CheckpointPath({RunId(key.run_id()), key.attempt()}, step);
 }
 
 FakeWorker::FakeWorker(const std::string& address, const std::string& id, int slots, std::uint64_t incarnation,
@@ -110,8 +115,8 @@ bool FakeWorker::ReportCheckpoint(const v1::AttemptKey& key, std::int64_t step) 
   *published->mutable_key() = key;
   published->mutable_checkpoint()->set_attempt(key.attempt());
   published->mutable_checkpoint()->set_step(step);
-  published->mutable_checkpoint()->set_path(StrCat("checkpoints/", key.run_id(), "/", key.attempt(), "/step-", step));
-  published->mutable_checkpoint()->set_bytes(100);
+  published->mutable_checkpoint()->set_path(PathOf(key, step));
+  published->mutable_checkpoint()->set_bytes(kCheckpointBytes);
   published->mutable_checkpoint()->set_hash("abcd");
   Send(message);
   return AwaitAcknowledged(reports_);

@@ -24,6 +24,9 @@ inline constexpr int kPatienceMs = 10'000;
 // Polls until true or out of patience.
 bool Eventually(const std::function<bool()>& condition);
 
+// Of a checkpoint, relative to the artifact root, as a real worker names it.
+std::string PathOf(const v1::AttemptKey& key, std::int64_t step);
+
 // How to reach the coordinator: plain text on loopback unless credentials are given.
 struct Dial {
   std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
@@ -32,6 +35,8 @@ struct Dial {
 
 class FakeWorker {
  public:
+  static constexpr std::int64_t kCheckpointBytes = 100;
+
   FakeWorker(const std::string& address, const std::string& id, int slots, std::uint64_t incarnation,
              const std::vector<domain::AttemptKey>& live = {}, std::uint32_t protocol = 1,
              const Dial& dial = {});

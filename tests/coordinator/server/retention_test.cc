@@ -56,9 +56,9 @@ class RetentionTest : public testing::Test {
     const auto launch = worker.AwaitLaunch();
     EXPECT_TRUE(worker.ReportStarted(launch->key()));
     for (const std::int64_t step : {5, 10, 15, 20}) {
-      const std::string path = StrCat(options_.artifacts_dir, "/checkpoints/", launch->key().run_id(), "/1/step-", step);
+      const std::string path = StrCat(options_.artifacts_dir, "/", PathOf(launch->key(), step));
       fs::create_directories(path);
-      std::ofstream(path + "/model.safetensors") << "weights";
+      std::ofstream(path + "/model.safetensors") << std::string(FakeWorker::kCheckpointBytes, 'w');
       EXPECT_TRUE(worker.ReportCheckpoint(launch->key(), step));
     }
     v1::SampleAck ack;
@@ -115,7 +115,7 @@ TEST_F(RetentionTest, ADryRunSaysWhatAPassThenDeletes) {
   const v1::CollectGarbageResponse done = Collect(/*dry=*/false);
   ASSERT_EQ(done.items_size(), 2);
   EXPECT_TRUE(done.items(0).deleted());
-  EXPECT_THAT(Steps(run), ElementsAre("step-15", "step-20"));
+  EXPECT_THAT(Steps(run), ElementsAre("step-00000015", "step-00000020"));
   const v1::RunDetail detail = person_->GetRun(run);
   EXPECT_EQ(detail.checkpoints_size(), 2);
   ASSERT_EQ(detail.retired_size(), 2);
@@ -129,7 +129,7 @@ TEST_F(RetentionTest, TheLastOneGoesOnlyOnceTheSweepIsReleased) {
   Restart();
   const std::string run = RunToEnd();
   Collect(/*dry=*/false);
-  EXPECT_THAT(Steps(run), ElementsAre("step-20"));
+  EXPECT_THAT(Steps(run), ElementsAre("step-00000020"));
   ASSERT_TRUE(Release().ok());
   EXPECT_EQ(person_->GetSweep(sweep_).summary().released_by(), "ada");
   Restart();
@@ -155,7 +155,7 @@ TEST_F(RetentionTest, WhatWasRetiredBeforeAKillIsDeletedAfterIt) {
   fs::remove(options_.artifacts_dir + "/.trash");
   Restart();
   EXPECT_EQ(Collect(/*dry=*/false).items_size(), 2);
-  EXPECT_THAT(Steps(run), ElementsAre("step-15", "step-20"));
+  EXPECT_THAT(Steps(run), ElementsAre("step-00000015", "step-00000020"));
 }
 
 TEST_F(RetentionTest, AFetchOfADeletedCheckpointSaysWhy) {

@@ -46,6 +46,9 @@ containers:
     env:
       - name: POD_NAME
         valueFrom: {fieldRef: {fieldPath: metadata.name}}
+      {{- if eq $root.Values.logFormat "json" }}
+      - {name: ENTRAIN_LOG, value: json}
+      {{- end }}
       {{- if ne (index . 1) "claim" }}
       - name: JOBSET_NAME
         valueFrom: {fieldRef: {fieldPath: "metadata.labels['jobset.sigs.k8s.io/jobset-name']"}}
