@@ -126,4 +126,17 @@ std::string PostgresServer::Sql(const std::string& url, const std::string& state
   return PQntuples(result.get()) > 0 ? PQgetvalue(result.get(), 0, 0) : "";
 }
 
+std::string PostgresServer::Dump(const std::string& schema) const {
+  const std::string file = StrCat(dir_, "/", schema, ".sql");
+  const std::string command = StrCat(bin_dir_, "/pg_dump -h ", dir_, " -U entrain --no-owner --inserts --rows-per-insert=1000 -n ", schema, " postgres > ", file);
+  EXPECT_EQ(std::system(command.c_str()), 0) << command;
+  std::stringstream lines(ReadFile(file).value_or(""));
+  std::string statements;
+  // Lines with a backslash are psql's own commands.
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("\\")) StrAppend(&statements, line, "\n");
+  }
+  return statements;
+}
+
 }  // namespace entrain::testing

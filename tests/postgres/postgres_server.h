@@ -23,6 +23,8 @@ class PostgresServer {
   std::string Url(const std::string& schema, const std::string& socket_dir = "") const;
   // Any statements, on a session of their own; fails the test on an error. The first value of the last one.
   std::string Sql(const std::string& url, const std::string& statements) const;
+  // A schema's tables and rows as statements for Sql, by pg_dump.
+  std::string Dump(const std::string& schema) const;
   const std::string& socket_dir() const { return dir_; }
   // kill -9 of the whole server, as a power loss of its machine leaves it but for what the disk forgets.
   void Crash();
