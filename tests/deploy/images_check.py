@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Runs a sweep with the images' root filesystems, under the restrictions of the chart's pods: the root read-only, only the volumes that the
 chart mounts writable, user 10001 without capabilities or a way to new ones, a process namespace of its own, certificates mounted as the
-kubelet mounts them. Needs root, buildah and openssl; `scripts/images --check` calls it.
+kubelet mounts them. The worker with CUDA, where it was built, says what it lacks without a GPU and trains on the CPU. Needs root, buildah and openssl;
+`scripts/images --check` calls it.
 
-    images_check.py REGISTRY VERSION
+    images_check.py REGISTRY VERSION ROLE ...    the roles that were built: coordinator, worker, cli, and perhaps worker-cuda
 """
 import contextlib
 import json
@@ -19,6 +20,9 @@ import time
 
 LIMIT_S = 120
 USER = 10001
+NEEDED = {"coordinator", "worker", "cli"}
+# The node's driver brings it into the container.
+FROM_THE_NODE = "libcuda.so.1"
 SWEEP = """name: images
 data: {path: text}
 model: {n_layer: 2, n_head: 2, n_embd: 32}
@@ -95,8 +99,34 @@ class Image:
         installed = set(run("dpkg-query", f"--admindir={self.root}/var/lib/dpkg", "-W", "-f=${Package}\n").split())
         listed = {package["name"] for package in bill["packages"]}
         assert installed <= listed, f"{self.role}: not in the bill of materials: {installed - listed}"
+        self.check_libraries()
         print(f"{self.role}: {len(bill['packages'])} packages, {len(bill['files'])} files in the bill; "
               f"{run('du', '-sm', self.root).split()[0]} MiB unpacked")
+
+    def check_libraries(self):
+        """Everything of ours finds what it is linked with inside the image, as the image's user, and every symbol of a program is somewhere."""
+        own = [path for path in sorted((self.root / "opt/entrain").rglob("*")) if path.is_file() and path.read_bytes()[:4] == b"\x7fELF"]
+        assert own, self.role
+        bill = (self.root / "usr/share/entrain/sbom.spdx.json").read_text()
+        assert ("pkg:pypi/torch@" in bill) == any(path.name == "libtorch_cpu.so" for path in own), f"{self.role}: LibTorch and the bill"
+        for path in own:
+            inside = path.relative_to(self.root)
+            found = run("chroot", f"--userspec={USER}:{USER}", self.root, "/usr/bin/ldd", *(["-r"] if inside.match("bin/*") else []), f"/{inside}")
+            missing = [line.strip() for line in found.splitlines()
+                       if ("not found" in line and line.split()[0] != FROM_THE_NODE) or ("undefined symbol" in line)]
+            assert not missing, f"{self.role}: /{inside}: {missing[:5]}"
+
+    def refuses_without_gpus(self):
+        """Where the NVIDIA runtime brings no driver, the container ends and says why."""
+        assert self.config["Env"].count("NVIDIA_DRIVER_CAPABILITIES=compute,utility") == 1, self.config["Env"]
+        if pathlib.Path("/dev/nvidiactl").exists():
+            return
+        for slots, sentence in (("auto", "--slot-kind gpu: this machine offers no GPU: "), ("8", "--slots 8: this machine offers no GPU: ")):
+            with tempfile.TemporaryDirectory() as volumes:
+                arguments = ["--coordinator=127.0.0.1:1", "--dir=/tmp/worker", "--artifacts=/tmp/artifacts", "--slot-kind=gpu", f"--slots={slots}", "--metrics=127.0.0.1:0"]
+                done = subprocess.run(self.command(volumes, *arguments), capture_output=True, text=True, timeout=LIMIT_S)
+            assert done.returncode == 64 and sentence + "the NVIDIA driver's libraries are not here" in done.stderr, f"exit {done.returncode}\n{done.stderr}"
+        print(f"{self.role}: without a GPU: {done.stderr.strip().splitlines()[-1]}")
 
 
 class Certificates:
@@ -114,7 +144,7 @@ class Certificates:
         target = mount / f"..{self.number}"
         target.mkdir(parents=True)
         key, request = target / "tls.key", self.authority / f"{self.number}.csr"
-        run("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/O=entrain:workers/CN=pod" if name == "worker" else f"/CN={name}", "-keyout", key, "-out", request)
+        run("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/O=entrain:workers/CN=pod" if name.startswith("worker") else f"/CN={name}", "-keyout", key, "-out", request)
         extensions = self.authority / "extensions"
         extensions.write_text(f"subjectAltName=DNS:{name}\nextendedKeyUsage=serverAuth,clientAuth\n")
         run("openssl", "x509", "-req", "-in", request, "-CA", self.authority / "ca.crt", "-CAkey", self.authority / "ca.key", "-CAcreateserial", "-days", "1",
@@ -133,11 +163,12 @@ TLS = ["--tls-ca=/etc/entrain/tls/ca.crt", "--tls-cert=/etc/entrain/tls/tls.crt"
 
 
 class Check:
-    def __init__(self, stack, registry, version):
+    def __init__(self, stack, registry, version, roles):
+        assert NEEDED <= set(roles), f"images_check: needs {sorted(NEEDED)}, not only {roles}"
         self.stack = stack
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="entrain-images-"))
         stack.callback(shutil.rmtree, self.folder)
-        self.images = {role: Image(stack, registry, version, role) for role in ("coordinator", "worker", "cli")}
+        self.images = {role: Image(stack, registry, version, role) for role in roles}
         self.certificates = Certificates(self.folder)
         artifacts = self.folder / "artifacts"
         artifacts.mkdir()
@@ -203,8 +234,7 @@ class Check:
         coordinator = self.start("coordinator", "--data-dir=/var/lib/entrain", "--artifacts=/srv/entrain", "--listen=127.0.0.1:0", "--metrics=127.0.0.1:0",
                                  "--address-file=/var/lib/entrain/address", "--metrics-address-file=/var/lib/entrain/metrics", *TLS)
         self.address = "localhost:" + self.file_of("coordinator", "address", coordinator).rsplit(":", 1)[1]
-        worker = self.start("worker", f"--coordinator={self.address}", "--dir=/var/lib/entrain", "--artifacts=/srv/entrain", "--slot-kind=cpu", "--slots=2",
-                            "--metrics=127.0.0.1:0", "--metrics-address-file=/var/lib/entrain/metrics", "--name=pod", *TLS)
+        worker = self.start_worker("worker")
         self.check_health(self.file_of("worker", "metrics", worker))
         await_that("a live worker", self.live_workers)
         self.kill_daemon(worker)
@@ -214,7 +244,33 @@ class Check:
         self.train()
         self.check_read_only(coordinator, worker)
         self.drain(worker)
+        if "worker-cuda" in self.images:
+            self.check_cuda()
         self.stop("coordinator", coordinator)
+
+    def start_worker(self, role):
+        return self.start(role, f"--coordinator={self.address}", "--dir=/var/lib/entrain", "--artifacts=/srv/entrain", "--slot-kind=cpu", "--slots=2",
+                          "--metrics=127.0.0.1:0", "--metrics-address-file=/var/lib/entrain/metrics", f"--name={role}", *TLS)
+
+    def check_cuda(self):
+        """Its trainers load every library of CUDA, also where there is no GPU: the run that the drain left goes on with them."""
+        self.images["worker-cuda"].refuses_without_gpus()
+        worker = self.start_worker("worker-cuda")
+
+        def trainer_maps():
+            for pid, command in self.descendants(worker):
+                if command[0].endswith("/entrain-trainer"):
+                    with contextlib.suppress(OSError):
+                        return pathlib.Path(f"/proc/{pid}/maps").read_text()
+            return ""
+        await_that("a trainer with CUDA", lambda: "/libtorch_cuda.so" in trainer_maps())
+        await_that("a running gang", self.is_running)
+        done = self.entrain("stop", "last")
+        assert done.returncode == 0, done.stdout + done.stderr
+        self.train()
+        self.check_read_only(worker)
+        self.stop("worker-cuda", worker)
+        print("worker-cuda: the drained run went on with CUDA's libraries, and another one was trained, on the CPU")
 
     def check_health(self, metrics):
         image = self.images["worker"]
@@ -248,7 +304,7 @@ class Check:
 
     def train(self):
         home = self.folder / "cli/var/lib/entrain"
-        (home / "text").mkdir()
+        (home / "text").mkdir(exist_ok=True)
         for number in range(40):
             (home / f"text/{number}.txt").write_text(f"Document {number}. " + " ".join(f"word{(number * step) % 97}" for step in range(300)))
         (home / "sweep.yaml").write_text(SWEEP)
@@ -264,11 +320,7 @@ class Check:
         (self.folder / "cli/var/lib/entrain/long.yaml").write_text(SWEEP.replace("steps: 30", "steps: 1000000"))
         done = self.entrain("submit", "/var/lib/entrain/long.yaml", "--artifacts=/srv/entrain")
         assert done.returncode == 0, done.stdout + done.stderr
-
-        def is_running():
-            self.last_answer = self.entrain("describe", "last", "-o", "json").stdout
-            return '"running"' in self.last_answer
-        await_that("a running gang", is_running)
+        await_that("a running gang", self.is_running)
         first, _ = self.descendants(worker)[0]
         run("nsenter", f"--target={first}", "--mount", "--pid", "--root", "--wd=/", "--", "/usr/bin/setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups",
             *self.images["worker"].config["Entrypoint"][2:], "--drain")
@@ -278,6 +330,10 @@ class Check:
         kept = list((self.folder / "artifacts/checkpoints").glob("*/*/step-*"))
         assert len(kept) >= 2, f"no checkpoint of the drained gang: {kept}"
         print("a drained gang stopped at a checkpoint, and its run is queued again")
+
+    def is_running(self):
+        self.last_answer = self.entrain("describe", "last", "-o", "json").stdout
+        return '"running"' in self.last_answer
 
     def check_read_only(self, *processes):
         for process in processes:
@@ -303,5 +359,5 @@ if __name__ == "__main__":
         print("skipped: needs root, for mount namespaces", file=sys.stderr)
         sys.exit(77)
     with contextlib.ExitStack() as exits:
-        Check(exits, *sys.argv[1:3]).check()
+        Check(exits, *sys.argv[1:3], sys.argv[3:]).check()
     print("images: a sweep ran from read-only root filesystems without rights")

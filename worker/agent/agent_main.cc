@@ -105,6 +105,12 @@ std::string HostName() {
   return name;
 }
 
+// Without a driver a container will have no GPU until it is made anew: the fault is the flags'. With one, it may be a matter of time.
+absl::Status TooFewGpus(const Devices& devices, const std::string& flag) {
+  const std::string offer = devices.count == 0 ? "no GPU: " + devices.missing : StrCat(devices.count, " GPUs");
+  return absl::Status(devices.driver ? absl::StatusCode::kUnavailable : absl::StatusCode::kInvalidArgument, StrCat(flag, ": this machine offers ", offer));
+}
+
 absl::StatusOr<domain::WorkerInfo> DescribeSelf(const Flags& flags) {
   domain::WorkerInfo info;
   info.name = flags.name.empty() ? HostName() : flags.name;
@@ -118,11 +124,11 @@ absl::StatusOr<domain::WorkerInfo> DescribeSelf(const Flags& flags) {
       return absl::InvalidArgumentError(StrCat("--slots must be auto or a number from 1 to 4096, not \"", flags.slots, "\""));
     }
     if (devices.kind == domain::SlotKind::kGpu && count > devices.count) {
-      return absl::InvalidArgumentError(StrCat("--slots ", count, ": this machine offers ", devices.count, " GPUs"));
+      return TooFewGpus(devices, StrCat("--slots ", count));
     }
     devices.count = static_cast<std::int32_t>(count);
   }
-  if (devices.count == 0) return absl::InvalidArgumentError("--slot-kind gpu: this machine offers no GPU");
+  if (devices.count == 0) return TooFewGpus(devices, "--slot-kind gpu");
   info.slot_kind = devices.kind;
   info.slots = devices.count;
   info.device = devices.model;
@@ -187,7 +193,7 @@ void BlockSignals() {
   ::signal(SIGPIPE, SIG_IGN);
 }
 
-absl::StatusOr<bool> RunWorker(const Flags& flags) {
+absl::StatusOr<bool> RunWorker(const Flags& flags, domain::WorkerInfo self) {
   static const SystemClock clock;
   SystemIdSource ids;
   ENTRAIN_RETURN_IF_ERROR(MakeFolders(flags.dir));
@@ -202,7 +208,7 @@ absl::StatusOr<bool> RunWorker(const Flags& flags) {
   options.launch.heartbeat_timeout_ms = flags.heartbeat_timeout_ms;
   options.peer_listen = flags.peer_listen;
   options.peer_address = flags.peer_address;
-  ENTRAIN_ASSIGN_OR_RETURN(options.self, DescribeSelf(flags));
+  options.self = std::move(self);
   ENTRAIN_ASSIGN_OR_RETURN(options.launch.programs, Programs(flags));
   ENTRAIN_ASSIGN_OR_RETURN(const std::unique_ptr<WorkerIdentity> identity, WorkerIdentity::Open(options.dir, &ids));
   options.self.id = identity->id();
@@ -239,10 +245,13 @@ int main(int argc, char** argv) {
   }
   if (flags.verbose) SetLogLevel(LogLevel::kDebug);
   BlockSignals();
-  const absl::StatusOr<bool> drained = RunWorker(flags);
-  if (!drained.ok()) {
-    std::fprintf(stderr, "entrain-worker: %s\n", std::string(drained.status().message()).c_str());
-    return 1;
-  }
+  const auto refuse = [](const absl::Status& status, int code) {
+    std::fprintf(stderr, "entrain-worker: %s\n", std::string(status.message()).c_str());
+    return code;
+  };
+  absl::StatusOr<domain::WorkerInfo> self = DescribeSelf(flags);
+  if (!self.ok()) return refuse(self.status(), absl::IsInvalidArgument(self.status()) ? 64 : 1);
+  const absl::StatusOr<bool> drained = RunWorker(flags, *std::move(self));
+  if (!drained.ok()) return refuse(drained.status(), 1);
   return *drained ? 0 : 1;
 }

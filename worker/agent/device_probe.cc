@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/files.h"
+#include "base/strings.h"
 
 namespace entrain::agent {
 namespace {
@@ -19,22 +20,29 @@ struct Nvml {
   using Count = int (*)(unsigned int*);
   using Handle = int (*)(unsigned int, void**);
   using Name = int (*)(void*, char*, unsigned int);
+  using ErrorText = const char* (*)(int);
 
   Init init = nullptr;
   Init shutdown = nullptr;
   Count count = nullptr;
   Handle handle = nullptr;
   Name name = nullptr;
+  ErrorText error_text = nullptr;
 
-  bool Load() {
-    void* library = ::dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
-    if (library == nullptr) return false;
+  // Why it cannot be used; empty when it can. Stays loaded.
+  std::string Load(const std::string& path) {
+    void* library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (library == nullptr) {
+      return StrCat("the NVIDIA driver's libraries are not here; in a container the NVIDIA runtime brings them from the host (", ::dlerror(), ")");
+    }
     init = reinterpret_cast<Init>(::dlsym(library, "nvmlInit_v2"));
     shutdown = reinterpret_cast<Init>(::dlsym(library, "nvmlShutdown"));
     count = reinterpret_cast<Count>(::dlsym(library, "nvmlDeviceGetCount_v2"));
     handle = reinterpret_cast<Handle>(::dlsym(library, "nvmlDeviceGetHandleByIndex_v2"));
     name = reinterpret_cast<Name>(::dlsym(library, "nvmlDeviceGetName"));
-    return init != nullptr && shutdown != nullptr && count != nullptr && handle != nullptr && name != nullptr;
+    error_text = reinterpret_cast<ErrorText>(::dlsym(library, "nvmlErrorString"));
+    if (init != nullptr && shutdown != nullptr && count != nullptr && handle != nullptr && name != nullptr && error_text != nullptr) return "";
+    return StrCat(path, " lacks functions of NVML");
   }
 };
 
@@ -65,17 +73,28 @@ std::int32_t QuotaLimit(std::int32_t cores) {
 
 }  // namespace
 
-Devices ProbeGpus() {
+Devices ProbeGpus(const std::string& library) {
   Devices devices{.kind = domain::SlotKind::kGpu};
   Nvml nvml;
-  if (!nvml.Load() || nvml.init() != 0) return devices;
+  devices.missing = nvml.Load(library);
+  if (!devices.missing.empty()) return devices;
+  devices.driver = true;
+  if (const int error = nvml.init(); error != 0) {
+    devices.missing = StrCat("the NVIDIA driver does not answer: ", nvml.error_text(error));
+    return devices;
+  }
   unsigned int count = 0;
   void* first = nullptr;
   char name[96] = "GPU";
-  if (nvml.count(&count) == 0 && count > 0 && nvml.handle(0, &first) == 0) nvml.name(first, name, sizeof(name));
+  const int error = nvml.count(&count);
+  if (error == 0 && count > 0 && nvml.handle(0, &first) == 0) nvml.name(first, name, sizeof(name));
+  if (error != 0) devices.missing = StrCat("the NVIDIA driver does not count its GPUs: ", nvml.error_text(error));
   nvml.shutdown();
+  if (error != 0) return devices;
   devices.count = VisibleLimit(static_cast<std::int32_t>(count));
   devices.model = name;
+  if (count == 0) devices.missing = "the NVIDIA driver answers and shows no GPU; in a pod, the limit nvidia.com/gpu gives some";
+  if (count > 0 && devices.count == 0) devices.missing = StrCat("CUDA_VISIBLE_DEVICES hides all ", count);
   return devices;
 }
 
