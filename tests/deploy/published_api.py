@@ -89,18 +89,16 @@ def custom():
     shape = document(name)["paths"]
     collection = shape["/apis/apps/v1/namespaces/{namespace}/statefulsets"]
     single = shape["/apis/apps/v1/namespaces/{namespace}/statefulsets/{name}"]
-    for path in sorted((strict_schema.TOOLS / "crds").glob("*.yaml")):
-        text = "\n".join(line for line in path.read_text().splitlines() if not line.lstrip().startswith("{{"))
-        for crd in strict_schema.load_all(text):
-            if crd["spec"]["scope"] != "Namespaced":
-                continue
-            group, names = crd["spec"]["group"], crd["spec"]["names"]
-            for version in crd["spec"]["versions"]:
-                if version["served"]:
-                    root = f"^/apis/{group}/{version['name']}/namespaces/(?P<namespace>[^/]+)/{names['plural']}"
-                    key = (f"{group}/{version['name']}", names["kind"])
-                    yield re.compile(root + "$"), group, names["plural"], None, collection, key
-                    yield re.compile(root + "/(?P<name>[^/]+)$"), group, names["plural"], None, single, key
+    for crd in strict_schema.custom_resources():
+        if crd["spec"]["scope"] != "Namespaced":
+            continue
+        group, names = crd["spec"]["group"], crd["spec"]["names"]
+        for version in crd["spec"]["versions"]:
+            if version["served"]:
+                root = f"^/apis/{group}/{version['name']}/namespaces/(?P<namespace>[^/]+)/{names['plural']}"
+                key = (f"{group}/{version['name']}", names["kind"])
+                yield re.compile(root + "$"), group, names["plural"], None, collection, key
+                yield re.compile(root + "/(?P<name>[^/]+)$"), group, names["plural"], None, single, key
 
 
 @functools.lru_cache(maxsize=None)

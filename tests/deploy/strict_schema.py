@@ -14,8 +14,15 @@ TOOLS = pathlib.Path(os.environ["ENTRAIN_K8S_TOOLS"])
 VERSIONS = ("1.27", "1.37")
 
 
-def load_all(text):
-    return [document for document in yaml.load_all(text, Loader=yaml.CSafeLoader) if document]
+class DefinitionLoader(yaml.CSafeLoader):
+    """Where a definition says = without quotes it means the text, as for Kubernetes; YAML 1.1 has a type of its own for it."""
+
+
+DefinitionLoader.add_constructor("tag:yaml.org,2002:value", lambda loader, node: node.value)
+
+
+def load_all(text, loader=yaml.CSafeLoader):
+    return [document for document in yaml.load_all(text, Loader=loader) if document]
 
 
 def closed(schema):
@@ -40,19 +47,24 @@ def closed(schema):
     return result
 
 
+def custom_resources():
+    """Every CustomResourceDefinition."""
+    for path in sorted((TOOLS / "crds").glob("*.yaml")):
+        # cert-manager's files hold lines of its chart's template language, each on a line of its own.
+        text = "\n".join(line for line in path.read_text().splitlines() if not line.lstrip().startswith("{{"))
+        yield from load_all(text, DefinitionLoader)
+
+
 @functools.lru_cache(maxsize=None)
 def definitions():
     """(apiVersion, kind) -> validator of a whole object."""
     found = {}
-    for path in sorted((TOOLS / "crds").glob("*.yaml")):
-        # cert-manager's files hold lines of its chart's template language, each on a line of its own.
-        text = "\n".join(line for line in path.read_text().splitlines() if not line.lstrip().startswith("{{"))
-        for crd in load_all(text):
-            for version in crd["spec"]["versions"]:
-                schema = copy.deepcopy(version["schema"]["openAPIV3Schema"])
-                schema["properties"]["metadata"] = {"type": "object"}
-                key = (crd["spec"]["group"] + "/" + version["name"], crd["spec"]["names"]["kind"])
-                found[key] = jsonschema.Draft7Validator(closed(schema))
+    for crd in custom_resources():
+        for version in crd["spec"]["versions"]:
+            schema = copy.deepcopy(version["schema"]["openAPIV3Schema"])
+            schema["properties"]["metadata"] = {"type": "object"}
+            key = (crd["spec"]["group"] + "/" + version["name"], crd["spec"]["names"]["kind"])
+            found[key] = jsonschema.Draft7Validator(closed(schema))
     return found
 
 

@@ -8,6 +8,9 @@ import strict_schema
 SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"ports": [{"port": 1, "targetPort": "x"}]}}
 POD_MONITOR = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": {"name": "a"},
                "spec": {"selector": {"matchLabels": {"a": "b"}}, "podMetricsEndpoints": [{"port": "metrics"}], "sampleLimit": 1}}
+ALERTS = {"apiVersion": "monitoring.coreos.com/v1alpha1", "kind": "AlertmanagerConfig", "metadata": {"name": "a"}, "spec": {
+    "route": {"receiver": "r", "matchers": [{"name": "a", "matchType": "=", "value": "b"}]},
+    "receivers": [{"name": "r", "webhookConfigs": [{"urlSecret": {"name": "s", "key": "k"}}]}]}}
 CERTIFICATE = {"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": {"name": "a"},
                "spec": {"secretName": "a", "issuerRef": {"name": "a"}, "usages": ["server auth"]}}
 ISSUER = {"apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": {"name": "a"}, "spec": {"selfSigned": {}}}
@@ -30,7 +33,7 @@ def changed(document, path, value):
 class StrictSchemaTest(unittest.TestCase):
     def test_right_objects_pass(self):
         self.assertTrue(strict_schema.VERSIONS)
-        for document in (SERVICE, POD_MONITOR, CERTIFICATE, ISSUER, JOB_SET, QUEUE):
+        for document in (SERVICE, POD_MONITOR, ALERTS, CERTIFICATE, ISSUER, JOB_SET, QUEUE):
             self.assertEqual(strict_schema.problems(document), [], document["kind"])
 
     def test_planted_mistakes_are_found(self):
@@ -39,6 +42,8 @@ class StrictSchemaTest(unittest.TestCase):
                 (SERVICE, ("spec", "ports", 0, "port"), "eighty"), (SERVICE, ("spec", "slector"), {}),
                 (POD_MONITOR, ("spec", "sampleLimit"), "many"), (POD_MONITOR, ("spec", "sampelLimit"), 1),
                 (POD_MONITOR, ("spec", "podMetricsEndpoints", 0, "ports"), "x"),
+                (ALERTS, ("spec", "route", "groupWait"), 5), (ALERTS, ("spec", "receivers", 0, "webhookConfig"), []),
+                (ALERTS, ("spec", "route", "matchers", 0, "matchType"), "is"),
                 (CERTIFICATE, ("spec", "usages"), ["anything"]), (CERTIFICATE, ("spec", "issuerRef"), {}),
                 (CERTIFICATE, ("spec", "dnsName"), "a"), (ISSUER, ("spec", "selfsigned"), {}),
                 (JOB_SET, pod + ("containers", 0, "imagee"), "x"), (JOB_SET, pod + ("restartpolicy",), "Never"),
