@@ -47,9 +47,10 @@ class PodProcesses:
         folder = self.folder / name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "metrics").unlink(missing_ok=True)
-        command = [self.program, *self.arguments(pod, folder), f"--metrics-address-file={folder}/metrics"]
+        values = self.environment(pod)
+        command = [self.program, *self.arguments(pod, folder, values), f"--metrics-address-file={folder}/metrics"]
         with open(self.folder / f"{name}.log", "a") as log:
-            self.running[name] = (subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True), pod, None)
+            self.running[name] = (subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env={**os.environ, **values}), pod, None)
         self.started.append(name)
 
     def stop(self, pod):
@@ -70,10 +71,12 @@ class PodProcesses:
                 if pod["metadata"]["name"] not in self.running:
                     self.start(pod)
 
-    def arguments(self, pod, folder):
-        container = pod["spec"]["containers"][0]
-        values = {variable["name"]: self.field(pod, variable["valueFrom"]["fieldRef"]["fieldPath"]) for variable in container.get("env", [])}
-        for argument in container["args"]:
+    def environment(self, pod):
+        return {variable["name"]: variable["value"] if "value" in variable else self.field(pod, variable["valueFrom"]["fieldRef"]["fieldPath"])
+                for variable in pod["spec"]["containers"][0].get("env", [])}
+
+    def arguments(self, pod, folder, values):
+        for argument in pod["spec"]["containers"][0]["args"]:
             argument = re.sub(r"\$\((\w+)\)", lambda match: values[match.group(1)], argument)
             for beginning, here in self.replace.items():
                 if argument.startswith(beginning):
