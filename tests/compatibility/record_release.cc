@@ -7,9 +7,11 @@
 #include <cctype>
 #include <cstdlib>
 #include <filesystem>
+#include <set>
 
 #include "base/files.h"
 #include "base/strings.h"
+#include "entrain/v1/fleet_service.pb.h"
 #include "tests/compatibility/coordinator_stage.h"
 #include "tests/compatibility/recording.h"
 #include "tests/compatibility/release_fixture.h"
@@ -33,7 +35,7 @@ std::string NameIn(const std::string& text) {
   const passwd* account = ::getpwuid(::getuid());
   const auto word = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-'; };
   for (const std::string& name : {std::string(host), std::string(account == nullptr ? "" : account->pw_name), std::string(account == nullptr ? "" : account->pw_dir),
-                                  std::string(ENTRAIN_SOURCE_DIR), fs::temp_directory_path().string()}) {
+                                  std::string(ENTRAIN_SOURCE_DIR), (fs::temp_directory_path() / "entrain-release").string()}) {
     if (name.size() < 4) continue;
     for (std::size_t at = text.find(name); at != std::string::npos; at = text.find(name, at + 1)) {
       const std::size_t end = at + name.size();
@@ -55,8 +57,50 @@ class RecordRelease : public ::testing::Test {
     EXPECT_EQ(NameIn(text), "") << name;
     Pack(text, StrCat(fixture_, "/", name, ".gz"));
   }
+  void KeepFolders(const Recording& recording) const;
   const std::string fixture_ = Fixture();
 };
+
+// Checkpoints that a launch of the conversation names.
+std::set<std::string> StartingPoints(const std::vector<Record>& records) {
+  std::set<std::string> paths;
+  for (const Record& record : records) {
+    v1::CoordinatorMessage message;
+    if (record.what == What::kSaid && message.ParseFromString(record.bytes) && message.has_launch()) paths.insert(message.launch().resume_from().path());
+  }
+  paths.erase("");
+  return paths;
+}
+
+void Replace(const std::string& what, std::string_view by, std::string* text) {
+  for (std::size_t at = 0; (at = text->find(what, at)) != std::string::npos; at += by.size()) text->replace(at, what.size(), by);
+}
+
+void CopyFolder(const fs::path& from, const fs::path& to) {
+  fs::create_directories(to.parent_path());
+  fs::copy(from, to, fs::copy_options::recursive);
+}
+
+void RecordRelease::KeepFolders(const Recording& recording) const {
+  const fs::path all = recording.dir() + "/kept";
+  const std::string boot_id = ReadFile("/proc/sys/kernel/random/boot_id").value().substr(0, 36);
+  for (const char* name : {"text", "short.yaml", "long.yaml", "elsewhere.yaml"}) CopyFolder(StrCat(recording.dir(), "/", name), all / "home" / name);
+  CopyFolder(recording.dir() + "/artifacts/datasets", all / "artifacts" / "datasets");
+  for (const std::string& path : StartingPoints(recording.Records())) CopyFolder(StrCat(recording.dir(), "/artifacts/", path), all / "artifacts" / path);
+  CopyFolder(recording.left_behind(), all / "worker");
+  for (const auto& entry : fs::recursive_directory_iterator(all)) {
+    if (!entry.is_regular_file()) continue;
+    std::string text = ReadFile(entry.path().string()).value();
+    if (entry.path().extension() == ".json") {
+      Replace(recording.dir(), kRoot, &text);
+      Replace(boot_id, "00000000-0000-0000-0000-000000000000", &text);
+    }
+    EXPECT_EQ(NameIn(text), "") << entry.path();
+    ASSERT_TRUE(WriteFileAtomically(entry.path().string(), text).ok());
+  }
+  const std::string tar = StrCat("tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C '", all.string(), "' -cf - . | gzip -9n > '", fixture_, "/folders.tar.gz'");
+  EXPECT_EQ(std::system(tar.c_str()), 0);
+}
 
 TEST_F(RecordRelease, Schema) {
   std::string schema;
@@ -64,13 +108,19 @@ TEST_F(RecordRelease, Schema) {
   ASSERT_TRUE(WriteFileAtomically(fixture_ + "/schema.txt", schema).ok());
 }
 
-TEST_F(RecordRelease, ConversationAndJournal) {
+TEST_F(RecordRelease, ConversationAndWhatItLeft) {
   Recording recording;
   recording.Play();
   ASSERT_FALSE(HasFailure());
   for (const Record& record : recording.Records()) EXPECT_EQ(NameIn(record.bytes), "");
   Keep(TextOf(recording.Records()), "conversation.txt");
   for (const char* file : {"coordinator.db", "coordinator.samples.db"}) Keep(ReadFile(StrCat(recording.dir(), "/data/", file)).value(), file);
+  auto commands = nlohmann::json::array();
+  for (const Command& command : recording.commands()) {
+    commands.push_back({{"arguments", command.arguments}, {"exit_code", command.exit_code}, {"output", command.output}});
+  }
+  Keep(commands.dump(), "commands.json");
+  KeepFolders(recording);
 }
 
 // The same conversation as PostgreSQL stores it: its bytes said again to a coordinator of this build.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "entrain/v1/sweep_service.grpc.pb.h"
+#include "tests/compatibility/release_fixture.h"
 #include "tests/compatibility/tap.h"
 #include "tests/integration/process.h"
 
@@ -23,7 +24,10 @@ class Recording {
   void Play();
   // Without calls that found no server.
   std::vector<Record> Records() const;
+  const std::vector<Command>& commands() const { return commands_; }
   const std::string& dir() const { return dir_; }
+  // Beside dir(): the first worker's folder as its killed daemon left it.
+  std::string left_behind() const { return dir_ + "/left-behind"; }
 
  private:
   void StartCoordinator();
@@ -50,6 +54,7 @@ class Recording {
   const std::string address_;
   Tap tap_;
   std::unique_ptr<v1::SweepService::Stub> stub_;
+  std::vector<Command> commands_;
   testing::Process coordinator_;
   testing::Process first_;
   testing::Process second_;

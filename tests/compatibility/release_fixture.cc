@@ -47,6 +47,25 @@ void Pack(const std::string& text, const std::string& packed) {
   EXPECT_EQ(std::system(StrCat("gzip -9nf '", text_path, "'").c_str()), 0) << packed;
 }
 
+void UnpackFolders(const ReleaseFixture& fixture, const std::string& root) {
+  ASSERT_TRUE(MakeFolders(root).ok());
+  ASSERT_EQ(std::system(StrCat("tar -xzf '", fixture.folder, "/folders.tar.gz' -C '", root, "'").c_str()), 0);
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(root)) {
+    if (!entry.is_regular_file() || entry.path().extension() != ".json") continue;
+    std::string text = ReadFile(entry.path().string()).value();
+    for (std::size_t at = 0; (at = text.find(kRoot, at)) != std::string::npos;) text.replace(at, std::string_view(kRoot).size(), root);
+    ASSERT_TRUE(WriteFileAtomically(entry.path().string(), text).ok());
+  }
+}
+
+std::vector<Command> ReadCommands(const ReleaseFixture& fixture) {
+  std::vector<Command> commands;
+  const auto all = nlohmann::json::parse(Unpack(fixture.folder + "/commands.json.gz"), nullptr, false);
+  EXPECT_TRUE(all.is_array());
+  for (const auto& command : all) commands.push_back({command.at("arguments"), command.at("exit_code"), command.at("output")});
+  return commands;
+}
+
 std::string TestNameOf(const std::string& version) {
   std::string name = version;
   std::replace_if(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0; }, '_');

@@ -22,14 +22,24 @@ void KeepServices() {
   v1::SubmitRequest::descriptor();
 }
 
-}  // namespace
-
-std::unique_ptr<Message> NewMessage(const std::string& method, What what) {
+// Null: this build has none of the name.
+const google::protobuf::MethodDescriptor* FindMethod(const std::string& method) {
   KeepServices();
   // "/entrain.v1.FleetService/Control" is called entrain.v1.FleetService.Control there.
   std::string name = method.empty() ? "" : method.substr(1);
   std::replace(name.begin(), name.end(), '/', '.');
-  const auto* descriptor = google::protobuf::DescriptorPool::generated_pool()->FindMethodByName(name);
+  return google::protobuf::DescriptorPool::generated_pool()->FindMethodByName(name);
+}
+
+}  // namespace
+
+bool HasManyRequests(const std::string& method) {
+  const auto* descriptor = FindMethod(method);
+  return descriptor != nullptr && descriptor->client_streaming();
+}
+
+std::unique_ptr<Message> NewMessage(const std::string& method, What what) {
+  const auto* descriptor = FindMethod(method);
   if (descriptor == nullptr) return nullptr;
   const auto* type = what == What::kHeard ? descriptor->input_type() : descriptor->output_type();
   return std::unique_ptr<Message>(google::protobuf::MessageFactory::generated_factory()->GetPrototype(type)->New());

@@ -15,4 +15,7 @@ std::unique_ptr<google::protobuf::Message> NewMessage(const std::string& method,
 // Null when this build has no such method or cannot parse the bytes.
 std::unique_ptr<google::protobuf::Message> Parse(const std::string& method, What what, const std::string& bytes);
 
+// Whether its caller may say several; false for methods that this build does not have.
+bool HasManyRequests(const std::string& method);
+
 }  // namespace entrain::compatibility
