@@ -9,14 +9,17 @@
 #include <filesystem>
 #include <set>
 
+#include "absl/strings/escaping.h"
 #include "base/files.h"
 #include "base/strings.h"
 #include "entrain/v1/fleet_service.pb.h"
+#include "proto/journal.h"
 #include "tests/compatibility/coordinator_stage.h"
 #include "tests/compatibility/recording.h"
 #include "tests/compatibility/release_fixture.h"
 #include "tests/compatibility/schema.h"
 #include "tests/postgres/postgres_server.h"
+#include "tests/proto/every_kind.h"
 
 namespace entrain::compatibility {
 namespace {
@@ -60,6 +63,12 @@ class RecordRelease : public ::testing::Test {
   void KeepFolders(const Recording& recording) const;
   const std::string fixture_ = Fixture();
 };
+
+void AddStored(std::string_view kind, std::string_view what, const std::string& bytes, std::string* text) {
+  std::string base64;
+  absl::Base64Escape(AbslArgument(std::string_view(bytes)), &base64);
+  StrAppend(text, what, " ", kind, " ", base64, "\n");
+}
 
 // Checkpoints that a launch of the conversation names.
 std::set<std::string> StartingPoints(const std::vector<Record>& records) {
@@ -106,6 +115,13 @@ TEST_F(RecordRelease, Schema) {
   std::string schema;
   for (const std::string& line : SchemaLines()) StrAppend(&schema, line, "\n");
   ASSERT_TRUE(WriteFileAtomically(fixture_ + "/schema.txt", schema).ok());
+}
+
+TEST_F(RecordRelease, JournalKinds) {
+  std::string text;
+  for (const domain::Fact& fact : journal::OneOfEveryFact()) AddStored(journal::KindOf(fact), "fact", journal::EncodeFact(fact), &text);
+  for (const domain::Event& event : journal::OneOfEveryEvent()) AddStored(journal::KindOf(event), "event", journal::EncodeEvent(event), &text);
+  Keep(text, "journal_kinds.txt");
 }
 
 TEST_F(RecordRelease, ConversationAndWhatItLeft) {

@@ -4,7 +4,9 @@
 #include <google/protobuf/util/message_differencer.h>
 
 #include <algorithm>
+#include <sstream>
 
+#include "base/strings.h"
 #include "tests/compatibility/schema.h"
 
 namespace entrain::compatibility {
@@ -48,7 +50,13 @@ std::string Difference(const Message& recorded, const Message& today, const std:
   std::string text;
   differencer.ReportDifferencesToString(&text);
   differencer.AddIgnoreCriteria(new Ignore(&schema));
-  return differencer.Compare(recorded, today) ? "" : text;
+  if (differencer.Compare(recorded, today)) return "";
+  std::istringstream lines(text);
+  std::string differences;
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("ignored:")) StrAppend(&differences, line, "\n");
+  }
+  return differences;
 }
 
 }  // namespace entrain::compatibility
