@@ -22,6 +22,11 @@ std::string& Component() {
   return component;
 }
 
+std::vector<LogField>& Stamp() {
+  static std::vector<LogField> stamp;
+  return stamp;
+}
+
 std::int64_t WallMs() {
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);
@@ -73,12 +78,15 @@ std::string LogLine(LogFormat format, std::string_view time, LogLevel level, std
 }
 
 void SetLogComponent(std::string_view component) { Component() = std::string(component); }
+void StampLog(std::vector<LogField> fields) { Stamp() = std::move(fields); }
 void SetLogLevel(LogLevel level) { minimum_level = level; }
 
 void Log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields) {
   if (level < minimum_level.load()) return;
   static const LogFormat format = FormatWanted();
-  std::string line = LogLine(format, UtcText(WallMs()), level, Component(), message, fields);
+  std::vector<LogField> all(fields);
+  all.insert(all.end(), Stamp().begin(), Stamp().end());
+  std::string line = LogLine(format, UtcText(WallMs()), level, Component(), message, all);
   line += '\n';
   static std::mutex mutex;
   std::lock_guard<std::mutex> lock(mutex);

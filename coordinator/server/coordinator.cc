@@ -15,6 +15,7 @@
 #include "coordinator/rpc/notice_json.h"
 #include "coordinator/server/artifact_root.h"
 #include "coordinator/server/backup.h"
+#include "coordinator/server/decision_log.h"
 
 namespace entrain::server {
 namespace {
@@ -124,6 +125,7 @@ absl::Status Coordinator::OpenStore() {
   ENTRAIN_RETURN_IF_ERROR(loop_->Recover());
   ENTRAIN_RETURN_IF_ERROR(FenceRestored());
   ENTRAIN_RETURN_IF_ERROR(OpenWebhook());
+  loop_->OnFact([this](const domain::Fact& fact) { Tell(fact); });
   rpc::AccessOptions access = options_.access;
   access.tls = !options_.tls.empty();
   // Whoever leads next goes on with it.
@@ -183,10 +185,14 @@ absl::Status Coordinator::OpenWebhook() {
   notices_ = std::make_unique<NoticeSender>(std::move(webhook), clock_, [this](NoticeSender::Result result) {
     if (metrics_ && result == NoticeSender::Result::kDropped) metrics_->CountLimitReached("webhook");
   });
-  loop_->OnVerdict([this](const domain::VerdictRecorded& fact) {
-    notices_->Post({rpc::NoticeId(fact.run, fact.verdict), rpc::NoticeJson(*published_.Get(), fact.run, fact.verdict, clock_->WallMs())});
-  });
   return absl::OkStatus();
+}
+
+void Coordinator::Tell(const domain::Fact& fact) {
+  LogDecision(fact);
+  const auto* verdict = std::get_if<domain::VerdictRecorded>(&fact.body);
+  if (verdict == nullptr || notices_ == nullptr) return;
+  notices_->Post({rpc::NoticeId(verdict->run, verdict->verdict), rpc::NoticeJson(*published_.Get(), verdict->run, verdict->verdict, clock_->WallMs())});
 }
 
 rpc::ServiceContext Coordinator::MakeContext() {

@@ -94,6 +94,8 @@ class Coordinator {
   absl::Status OpenStore();
   absl::Status Serve();
   absl::Status OpenWebhook();
+  // The log and the receiver of notices; on the loop's thread.
+  void Tell(const domain::Fact& fact);
   absl::Status OpenPools();
   absl::Status OpenRetention();
   absl::Status FenceRestored();

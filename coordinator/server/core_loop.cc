@@ -105,10 +105,7 @@ absl::Status CoreLoop::Commit(const std::vector<domain::Fact>& facts) {
 }
 
 void CoreLoop::Count(const std::vector<domain::Fact>& facts) {
-  for (const domain::Fact& fact : facts) {
-    const auto* verdict = std::get_if<domain::VerdictRecorded>(&fact.body);
-    if (verdict != nullptr && on_verdict_) on_verdict_(*verdict);
-  }
+  if (on_fact_) std::for_each(facts.begin(), facts.end(), on_fact_);
   if (metrics_ != nullptr) counts_.Add(facts, state_, metrics_);
 }
 

@@ -31,8 +31,8 @@ class CoreLoop {
         state_(config),
         snapshots_(journal, config, snapshot_every_facts) {}
 
-  // Hears every verdict once it is durable and published; on the loop's thread, so it must not block. Before Run.
-  void OnVerdict(std::function<void(const domain::VerdictRecorded&)> hook) { on_verdict_ = std::move(hook); }
+  // Hears every fact once it is durable and published; on the loop's thread, so it must not block. Before Run.
+  void OnFact(std::function<void(const domain::Fact&)> hook) { on_fact_ = std::move(hook); }
 
   // Rebuilds the state from the journal and publishes it.
   absl::Status Recover();
@@ -56,7 +56,7 @@ class CoreLoop {
   const Clock* const clock_;
   samples::PublishedState* const published_;
   metrics::CoordinatorMetrics* const metrics_;
-  std::function<void(const domain::VerdictRecorded&)> on_verdict_;
+  std::function<void(const domain::Fact&)> on_fact_;
   core::State state_;
   Snapshots snapshots_;
   FactCounts counts_;

@@ -1,5 +1,6 @@
 #include "base/log_line.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 namespace entrain {
@@ -13,6 +14,14 @@ TEST(LogTest, TextQuotesWhatNeedsIt) {
 TEST(LogTest, JsonIsOneObjectALine) {
   EXPECT_EQ(LogLine(LogFormat::kJson, "T", LogLevel::kError, "worker", "kill", {{"run", "r1"}, {"reason", "a\"b\\c\nd\x01"}}),
             R"({"time":"T","level":"ERROR","program":"worker","message":"kill","run":"r1","reason":"a\"b\\c\u000ad\u0001"})");
+}
+
+TEST(LogTest, AStampIsOnEveryLine) {
+  StampLog({{"run", "r1"}, {"rank", "2"}});
+  ::testing::internal::CaptureStderr();
+  Log(LogLevel::kError, "hung step", {{"reason", "NCCL"}});
+  StampLog({});
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(), ::testing::EndsWith(" ERROR entrain hung step reason=NCCL run=r1 rank=2\n"));
 }
 
 }  // namespace

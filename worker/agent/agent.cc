@@ -133,7 +133,7 @@ void Agent::Do(const worker::StartAttempt& action) {
   launches_.erase(found);
   auto local = std::make_unique<LocalAttempt>(launch, FolderOf(action.launch.key));
   local->member = PlaceInGang(launch, options_.self.id) > 0;
-  Log(LogLevel::kInfo, "launch", {{"attempt", action.launch.key.ToString()}, {"label", launch.label()},
+  Log(LogLevel::kInfo, "launch", {{"run", action.launch.key.run.value()}, {"attempt", StrCat(action.launch.key.attempt)}, {"label", launch.label()},
                                   {"resume_step", std::to_string(launch.resume_from().step())}});
   Start(attempts_.insert_or_assign(action.launch.key, std::move(local)).first->second.get());
 }
@@ -141,7 +141,7 @@ void Agent::Do(const worker::StartAttempt& action) {
 void Agent::Do(const worker::SendStop& action) {
   LocalAttempt* local = Find(action.key);
   if (local == nullptr || local->phase > Phase::kLive) return;
-  Log(LogLevel::kInfo, "stop", {{"attempt", action.key.ToString()}, {"reason", action.reason}});
+  Log(LogLevel::kInfo, "stop", {{"run", action.key.run.value()}, {"attempt", StrCat(action.key.attempt)}, {"reason", action.reason}});
   local->stop = action;
   TrySendStop(local);
 }
@@ -150,11 +150,11 @@ void Agent::Do(const worker::KillAttempt& action) {
   LocalAttempt* local = Find(action.key);
   if (local == nullptr || local->phase > Phase::kLive) return;
   if (local->phase == Phase::kPrepared) return DropPrepared(local, domain::EndCause::kFenced, action.reason);
-  Log(LogLevel::kWarning, "kill", {{"attempt", action.key.ToString()}, {"reason", action.reason}});
+  Log(LogLevel::kWarning, "kill", {{"run", action.key.run.value()}, {"attempt", StrCat(action.key.attempt)}, {"reason", action.reason}});
   local->kill_reason = action.reason;
-  tasks_->Add(action.key.ToString(), [folder = local->folder.root()] {
+  tasks_->Add(action.key.ToString(), [folder = local->folder.root(), key = action.key] {
     const absl::Status killed = launcher::KillGang(folder, 0);
-    if (!killed.ok()) Log(LogLevel::kError, "kill failed", {{"reason", std::string(killed.message())}});
+    if (!killed.ok()) Log(LogLevel::kError, "kill failed", {{"run", key.run.value()}, {"attempt", StrCat(key.attempt)}, {"reason", std::string(killed.message())}});
   });
 }
 
@@ -183,12 +183,12 @@ void Agent::Do(const worker::DropAttempt& action) {
   const std::string folder = found->second->folder.root();
   if (found->second->phase != Phase::kEnded && !found->second->member) metrics_->RunEnded(action.key.run.value());
   attempts_.erase(found);
-  tasks_->Add(action.key.ToString(), [folder] {
+  tasks_->Add(action.key.ToString(), [folder, key = action.key] {
     const absl::Status killed = launcher::KillGang(folder, 0);
     std::error_code error;
     std::filesystem::remove(launcher::RuntimePathsOf(folder, ::geteuid()).grant, error);
     if (killed.ok()) std::filesystem::remove_all(folder, error);
-    if (!killed.ok()) Log(LogLevel::kError, "kill failed", {{"reason", std::string(killed.message())}});
+    if (!killed.ok()) Log(LogLevel::kError, "kill failed", {{"run", key.run.value()}, {"attempt", StrCat(key.attempt)}, {"reason", std::string(killed.message())}});
     if (error) Log(LogLevel::kError, "delete failed", {{"folder", folder}, {"reason", error.message()}});
   });
 }

@@ -93,7 +93,8 @@ LocalAttempt* Agent::Adopt(const std::string& folder) {
   auto made = std::make_unique<LocalAttempt>(*launch, folder);
   LocalAttempt* local = attempts_.insert_or_assign(made->key, std::move(made)).first->second.get();
   local->member = PlaceInGang(*launch, options_.self.id) > 0;
-  Log(LogLevel::kInfo, "attempt adopted", {{"attempt", local->key.ToString()}, {"alive", state.ok() && *state == launcher::GangState::kRunning ? "yes" : "no"}});
+  Log(LogLevel::kInfo, "attempt adopted", {{"run", local->key.run.value()}, {"attempt", StrCat(local->key.attempt)},
+                                           {"alive", state.ok() && *state == launcher::GangState::kRunning ? "yes" : "no"}});
   if (never_started) {
     Start(local);
   } else {
@@ -157,7 +158,7 @@ void Agent::ReadEvents(LocalAttempt* local) {
   const absl::StatusOr<std::vector<attempt::EventReader::Entry>> entries = local->events.ReadNew();
   if (!entries.ok() && local->damage.empty()) {
     local->damage = std::string(entries.status().message());
-    Log(LogLevel::kError, "event stream damaged", {{"attempt", key.ToString()}, {"reason", local->damage}});
+    Log(LogLevel::kError, "event stream damaged", {{"run", key.run.value()}, {"attempt", StrCat(key.attempt)}, {"reason", local->damage}});
     Do(worker::KillAttempt{key, "its event stream is damaged"});
   }
   if (entries.ok()) {
@@ -201,7 +202,7 @@ void Agent::Judge(LocalAttempt* local, domain::EntropySample sample) {
 
 void Agent::PauseIfSick(LocalAttempt* local) {
   if (local->sick.empty() || local->phase != Phase::kLive || welcomed_ || Now() - away_since_boot_ms_ < kAwayPatienceMs) return;
-  Log(LogLevel::kWarning, "paused while the coordinator is away", {{"attempt", local->key.ToString()}, {"reason", local->sick}});
+  Log(LogLevel::kWarning, "paused while the coordinator is away", {{"run", local->key.run.value()}, {"attempt", StrCat(local->key.attempt)}, {"reason", local->sick}});
   local->stop = worker::SendStop{local->key, domain::StopMode::kCheckpoint, StrCat("the coordinator is away; ", local->sick)};
   local->sick.clear();
   metrics_->CountPause();
@@ -234,7 +235,7 @@ void Agent::Published(const AttemptKey& key, const attempt::CheckpointWritten& c
   const std::int64_t step = checkpoint.step;
   if (!result.ok() && IsOutOfReach(result.status())) {
     Log(LogLevel::kWarning, "checkpoint waits for the coordinator",
-        {{"attempt", key.ToString()}, {"step", std::to_string(step)}, {"reason", std::string(result.status().message())}});
+        {{"run", key.run.value()}, {"attempt", StrCat(key.attempt)}, {"step", std::to_string(step)}, {"reason", std::string(result.status().message())}});
     local->to_publish_again.push_back(checkpoint);
     local->publish_again_boot_ms = Now() + kPublishAgainMs;
     return;
@@ -242,11 +243,11 @@ void Agent::Published(const AttemptKey& key, const attempt::CheckpointWritten& c
   --local->publishing;
   local->publish_error = result.ok() ? "" : StrCat("checkpoint of step ", step, " not published: ", std::string(result.status().message()));
   if (!result.ok()) {
-    Log(LogLevel::kError, "publish failed", {{"attempt", key.ToString()}, {"reason", local->publish_error}});
+    Log(LogLevel::kError, "publish failed", {{"run", key.run.value()}, {"attempt", StrCat(key.attempt)}, {"reason", local->publish_error}});
     return;
   }
   local->published.insert(step);
-  Log(LogLevel::kInfo, "checkpoint", {{"attempt", key.ToString()}, {"step", std::to_string(step)}});
+  Log(LogLevel::kInfo, "checkpoint", {{"run", key.run.value()}, {"attempt", StrCat(key.attempt)}, {"step", std::to_string(step)}});
   On(worker::CheckpointReady{key, *result});
 }
 
@@ -280,7 +281,7 @@ void Agent::Closed(const AttemptKey& key, AttemptEnd end) {
     end.cause = EndCause::kStorage;
     end.message = problem;
   }
-  Log(LogLevel::kInfo, "attempt ended", {{"attempt", key.ToString()}, {"cause", std::string(domain::ToString(end.cause))},
+  Log(LogLevel::kInfo, "attempt ended", {{"run", key.run.value()}, {"attempt", StrCat(key.attempt)}, {"cause", std::string(domain::ToString(end.cause))},
                                          {"step", std::to_string(end.last_step)}, {"message", end.message}});
   local->phase = Phase::kEnded;
   local->ended_boot_ms = Now();

@@ -152,7 +152,7 @@ void Agent::OnSampleAck(const v1::SampleAck& ack) {
   local->delivery = local->events.acknowledged();
   local->delivery.log_offset = log_offset;
   if (const absl::Status kept = local->journal.WriteDelivery(local->delivery); !kept.ok()) {
-    Log(LogLevel::kWarning, "delivery not noted", {{"attempt", key.ToString()}, {"reason", std::string(kept.message())}});
+    Log(LogLevel::kWarning, "delivery not noted", {{"run", key.run.value()}, {"attempt", StrCat(key.attempt)}, {"reason", std::string(kept.message())}});
   }
 }
 

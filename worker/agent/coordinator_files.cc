@@ -5,6 +5,7 @@
 #include "artifacts/transfer.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/strings.h"
 #include "worker/attempt/attempt_folder.h"
 
 namespace entrain::agent {
@@ -54,7 +55,8 @@ class CoordinatorFiles {
     const absl::Status fetched = AskInTurn(
         [&](const std::shared_ptr<grpc::Channel>& channel) { return artifacts::FetchCheckpoint(channel, key, step, root); });
     Log(fetched.ok() ? LogLevel::kInfo : LogLevel::kWarning, "checkpoint fetched from the coordinator",
-        {{"attempt", key.ToString()}, {"step", std::to_string(step)}, {"result", fetched.ok() ? std::string("complete") : std::string(fetched.message())}});
+        {{"run", key.run.value()}, {"attempt", StrCat(key.attempt)}, {"step", StrCat(step)},
+         {"result", fetched.ok() ? std::string("complete") : std::string(fetched.message())}});
     return fetched;
   }
 

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/log_line.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "data/token_dataset.h"
@@ -189,7 +190,7 @@ void Leave(const attempt::AttemptFolder& folder, std::int64_t rank, const Traini
   const absl::Status written = folder.WriteTerminalRecord(rank, record);
   const bool good = ExitCodeOf(end.cause) == 0;
   Log(good ? LogLevel::kInfo : LogLevel::kError, "ended",
-      {{"rank", std::to_string(rank)}, {"cause", std::string(domain::ToString(end.cause))},
+      {{"cause", std::string(domain::ToString(end.cause))},
        {"step", std::to_string(progress.step)}, {"message", end.message}});
   if (!written.ok()) Log(LogLevel::kError, "no terminal record", {{"why", std::string(written.message())}});
 }
@@ -230,6 +231,7 @@ int RunAttempt(const std::string& folder_path, const RankOptions& options) {
   const attempt::AttemptFolder folder(folder_path);
   const int rank = FindLauncherPlace().rank;
   const absl::StatusOr<attempt::AttemptSpec> spec = folder.ReadSpec();
+  if (spec.ok()) StampLog({{"run", spec->key.run.value()}, {"attempt", StrCat(spec->key.attempt)}, {"rank", StrCat(rank)}});
   if (!spec.ok()) {
     Leave(folder, rank, {CauseOf(spec.status()), std::string(spec.status().message())}, {});
     return ExitCodeOf(CauseOf(spec.status()));
