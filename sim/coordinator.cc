@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <limits>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <variant>
 
 #include "coordinator/core/compact.h"
+#include "coordinator/core/core.h"
 
 namespace entrain::sim {
 namespace {
@@ -264,7 +266,12 @@ void Coordinator::Act(const domain::Effect& effect) {
         [this](const auto& message) {
           if constexpr (requires { message.worker; }) {
             const auto open = connections_.find(message.worker);
-            if (open != connections_.end()) network_->Down(open->second, message);
+            if (open == connections_.end()) return;
+            if constexpr (std::is_same_v<std::decay_t<decltype(message)>, domain::LaunchAttempt>) {
+              // As rpc::FleetHub.
+              if (!core::IsStillMeant(*published_.Get(), message, open->second->incarnation)) return;
+            }
+            network_->Down(open->second, message);
           }
         },
         effect);

@@ -29,6 +29,8 @@ class Coordinator {
   bool running() const { return loop_ != nullptr; }
 
   // A person's request; `answer` is called when a reply leaves. Dropped while the process is down.
+  // What another part of the same process asks; nobody waits for an answer. While it runs.
+  void Ask(decltype(domain::Event::body) body) { Post(std::move(body)); }
   void Request(decltype(domain::Event::body) body, domain::RequestId request, std::function<void(const domain::Reply&)> answer);
 
   samples::PublishedState::View state() const { return published_.Get(); }

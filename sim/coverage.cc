@@ -124,11 +124,7 @@ std::vector<Exception> Exceptions() {
   for (const char* state : {"queued", "held_back", "queued_silent", "starting", "running", "paused", "stopping", "failed", "cancelled"}) {
     all.push_back({{state, "judged"}, "the lane is asked to judge once an attempt has trained its last step; from there a run only goes to a result"});
   }
-  const std::string no_keeper = "nothing is deleted and no backup is restored here: tests/scenarios/retention.txt and restore.txt have them";
-  for (const std::string& state : kRunStates) all.push_back({{state, "retire"}, no_keeper});
-  all.push_back({{"any", "release_sweep"}, no_keeper});
-  all.push_back({{"any", "restored"}, no_keeper});
-  all.push_back({{"unknown", "heartbeat"}, "a heartbeat follows its stream's hello, and only a worker without a stream is forgotten"});
+  all.push_back({{"any", "restored"}, "no backup is restored here: tests/scenarios/restore.txt does"});
   return all;
 }
 

@@ -104,6 +104,7 @@ void Referee::CheckTransition(const core::Run* before, const domain::Fact& fact)
     }
   }
   if (const auto* placed = std::get_if<domain::RunPlaced>(&fact.body)) CheckTurnOf(*before, *placed);
+  if (const auto* retired = std::get_if<domain::CheckpointsRetired>(&fact.body)) CheckRetired(*before, *retired);
   if (const auto* recorded = std::get_if<domain::VerdictRecorded>(&fact.body)) CheckVerdict(*before, recorded->verdict);
   if (const auto* reserved = std::get_if<domain::RunReserved>(&fact.body)) preempting_ = reserved->run;
   if (const auto* stop = std::get_if<domain::StopDecided>(&fact.body); stop != nullptr && stop->reason.starts_with("preempted")) {
@@ -197,6 +198,24 @@ void Referee::CheckPeers(const domain::RunPlaced& fact) {
   }
 }
 
+// Of a run that may still train: what it goes on from. Of one that has ended, while its sweep is not released: its last. Whatever a living
+// run forked off from.
+void Referee::CheckRetired(const core::Run& run, const domain::CheckpointsRetired& fact) {
+  const bool released = durable_.FindSweep(run.sweep)->released_wall_ms != 0;
+  for (const domain::Checkpoint& gone : fact.checkpoints) {
+    if (gone == run.checkpoints.back() && !(IsFinal(run.state) && released)) {
+      stage_->Break("the newest checkpoint of run ", run.id.value(), ", of step ", gone.step, ", was retired, and it is ", ToString(run.state));
+    }
+    if (!IsFinal(run.state) && run.current != nullptr && run.current->resume_from.path == gone.path) {
+      stage_->Break("the checkpoint that attempt ", run.current->key.ToString(), " starts from was retired");
+    }
+    for (const auto& [id, other] : durable_.runs) {
+      if (IsFinal(other->state) || gone.path.empty() || other->fork.path != gone.path) continue;
+      stage_->Break("run ", id.value(), " goes on from step ", gone.step, " of run ", run.id.value(), ", whose checkpoint was retired");
+    }
+  }
+}
+
 void Referee::LaneSaid(const decltype(domain::Event::body)& body) {
   if (const auto* verdict = std::get_if<domain::VerdictReached>(&body); verdict != nullptr && domain::EndsRun(verdict->verdict.action)) {
     verdicts_[verdict->run] = verdict->verdict.attempt;
@@ -266,7 +285,7 @@ void Referee::CheckTurn(const core::State& state) {
     first_in_line_ = first;
     first_since_ms_ = stage_->now_ms();
   } else if (!first.empty() && stage_->now_ms() - std::max(first_since_ms_, stage_->calm_since_ms()) > kTurnLimitMs) {
-    stage_->Break("run ", first.value(), " is first in line for ", kTurnLimitMs / 1000, " s while others run to their end");
+    stage_->Break("run ", first.value(), " is first in line for ", kTurnLimitMs / 1000, " s while others run to their end: ", state.FindRun(first)->wait.has_value() ? state.FindRun(first)->wait->reason : "no reason is known");
   }
 }
 

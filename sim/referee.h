@@ -54,6 +54,7 @@ class Referee {
   void CheckClosed(const domain::AttemptClosed& fact);
   // Of a gang over several machines each reaches the others.
   void CheckPeers(const domain::RunPlaced& fact);
+  void CheckRetired(const core::Run& run, const domain::CheckpointsRetired& fact);
   // A verdict rests on samples that still count.
   void CheckVerdict(const core::Run& run, const domain::Verdict& verdict);
   void CheckQuarantines(const core::State& state);

@@ -6,6 +6,7 @@
 #include "sim/coordinator.h"
 #include "sim/machine.h"
 #include "sim/people.h"
+#include "sim/retention.h"
 #include "sim/results.h"
 
 namespace entrain::sim {
@@ -40,7 +41,8 @@ class Simulation {
         config_(ConfigOf(options.seed)),
         referee_(&stage_, config_),
         coordinator_(&stage_, &network_, &referee_, config_),
-        people_(&stage_, &network_, &referee_, &coordinator_) {}
+        people_(&stage_, &network_, &referee_, &coordinator_),
+        retention_(&stage_, &coordinator_) {}
 
   Report Run() {
     SetWeather();
@@ -89,6 +91,7 @@ class Simulation {
       stage_.timeline().After(stage_.Between(0, 20'000), [machine] { machine->StartDaemon(); });
     }
     people_.SubmitSome(options_.runs, 150'000);
+    retention_.Begin();
   }
 
   // One crash and one partition at least; the rest at random.
@@ -207,6 +210,7 @@ class Simulation {
   Referee referee_;
   Coordinator coordinator_;
   People people_;
+  Retention retention_;
   std::vector<std::unique_ptr<Machine>> machines_;
   std::int64_t partitions_ = 0;
 };

@@ -26,6 +26,11 @@ Decision Decide(State state, const domain::Event& event);
 
 void Apply(State* state, const domain::Fact& fact);
 
+// Whether a launch may still leave, given the newest state and the incarnation of its worker's open stream. A worker that connects while the
+// launch waits to become durable says that it has no such attempt: the core closes it when it hears that, or has done so already, and what
+// started after all would meet the next attempt on its slots.
+bool IsStillMeant(const State& state, const domain::LaunchAttempt& launch, std::uint64_t incarnation);
+
 // Effects that a restarted coordinator owes the sample lane (what workers are owed follows from their WorkerJoined).
 std::vector<domain::Effect> EffectsAfterRecovery(const State& state);
 

@@ -31,6 +31,12 @@ bool AllReport(const State& state, const domain::Gang& gang) {
                      [&](const domain::GangMember& member) { return !state.FindWorker(member.worker)->silent; });
 }
 
+// Every machine of the gang is back before a successor was placed, and its head has it.
+void ReclaimIfWhole(Decider* d, const Attempt& attempt) {
+  const bool waits = d->state().FindRun(attempt.key.run)->state == RunState::kQueued;
+  if (waits && AllReport(d->state(), attempt.gang)) d->Emit(domain::AttemptReclaimed{attempt.key});
+}
+
 // The worker has the attempt.
 void MeetPresent(Decider* d, const WorkerId& worker, const AttemptKey& key) {
   const Attempt attempt = *d->state().FindAttempt(key);
@@ -38,8 +44,8 @@ void MeetPresent(Decider* d, const WorkerId& worker, const AttemptKey& key) {
     d->Send(domain::ForgetAttempt{worker, key});
     return;
   }
+  ReclaimIfWhole(d, attempt);
   const Run& run = *d->state().FindRun(key.run);
-  if (run.state == RunState::kQueued && AllReport(d->state(), attempt.gang)) d->Emit(domain::AttemptReclaimed{key});
   if (run.state == RunState::kStopping && attempt.gang.members.front().worker == worker) {
     d->Send(domain::StopAttempt{worker, key, ModeOf(run.stop->kind), run.stop->reason});
   }
@@ -55,7 +61,7 @@ void MeetAbsent(Decider* d, const WorkerId& worker, const AttemptKey& key) {
     return;
   }
   // Only the head is told to launch, and only it knows what became of the gang.
-  if (attempt.gang.members.front().worker != worker) return;
+  if (attempt.gang.members.front().worker != worker) return ReclaimIfWhole(d, attempt);
   const Run& run = *d->state().FindRun(key.run);
   // Whether the launch got lost or the worker lost what it made of it, nobody knows: what is started next has a number of its own.
   domain::AttemptEnd end;

@@ -126,6 +126,12 @@ domain::LaunchAttempt LaunchOf(const Run& run) {
           !run.fork.path.empty() && run.current->resume_from.path == run.fork.path};
 }
 
+bool IsStillMeant(const State& state, const domain::LaunchAttempt& launch, std::uint64_t incarnation) {
+  const Worker* worker = state.FindWorker(launch.worker);
+  const Attempt* attempt = state.FindAttempt(launch.key);
+  return worker != nullptr && worker->incarnation == incarnation && attempt != nullptr && !attempt->end.has_value();
+}
+
 void ReleaseHeldBack(Decider* d) {
   std::vector<RunId> due;
   for (const auto& [held, present] : d->state().backing_off) {

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/strings.h"
+#include "coordinator/core/core.h"
 #include "coordinator/rpc/limits.h"
 #include "proto/convert.h"
 
@@ -71,25 +72,26 @@ void FleetHub::Disconnect(const WorkerId& worker, const std::shared_ptr<WorkerCo
   if (place != connections_.end() && place->second == connection) connections_.erase(place);
 }
 
+std::shared_ptr<WorkerConnection> FleetHub::ConnectionOf(const WorkerId& worker) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const auto place = connections_.find(worker);
+  return place == connections_.end() ? nullptr : place->second;
+}
+
 void FleetHub::Push(const WorkerId& worker, v1::CoordinatorMessage message) {
-  std::shared_ptr<WorkerConnection> connection;
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    const auto place = connections_.find(worker);
-    if (place == connections_.end()) return;
-    connection = place->second;
-  }
-  connection->Push(std::move(message));
+  if (const auto connection = ConnectionOf(worker)) connection->Push(std::move(message));
 }
 
 void FleetHub::Send(const domain::LaunchAttempt& effect) {
   const samples::PublishedState::View state = published_->Get();
+  const auto connection = ConnectionOf(effect.worker);
+  if (connection == nullptr || !core::IsStillMeant(*state, effect, connection->incarnation())) return;
   const core::Run* run = state->FindRun(effect.key.run);
   const core::Sweep* sweep = run == nullptr ? nullptr : state->FindSweep(run->sweep);
   v1::CoordinatorMessage message;
   *message.mutable_launch() = wire::ToWire(effect, sweep == nullptr ? "" : sweep->spec->name);
   if (message.launch().gang_size() > 1) Authorise(*state, message.mutable_launch());
-  Push(effect.worker, std::move(message));
+  connection->Push(std::move(message));
 }
 
 void FleetHub::Authorise(const core::State& state, v1::Launch* launch) {

@@ -60,6 +60,7 @@ class FleetHub {
   void Disconnect(const WorkerId& worker, const std::shared_ptr<WorkerConnection>& connection);
 
   // To the worker's stream; dropped when it has none (its next WorkerJoined brings the difference).
+  // Not to a stream that began after the launch was decided (core::IsStillMeant).
   void Send(const domain::LaunchAttempt& effect);
   void Send(const domain::StopAttempt& effect);
   void Send(const domain::ForgetAttempt& effect);
@@ -72,6 +73,7 @@ class FleetHub {
   void Close();
 
  private:
+  std::shared_ptr<WorkerConnection> ConnectionOf(const WorkerId& worker);
   void Push(const WorkerId& worker, v1::CoordinatorMessage message);
   // How the machines of a gang find each other, and the token by which its head may ask the others.
   void Authorise(const core::State& state, v1::Launch* launch);

@@ -52,6 +52,8 @@ RetentionKeeper::~RetentionKeeper() {
 }
 
 void RetentionKeeper::Run(std::int64_t interval_s) {
+  // Nothing goes in the first minutes, but how much there is is known.
+  if (const auto seen = Pass(/*dry=*/true); !seen.ok()) Log(LogLevel::kWarning, "retention cannot look", {{"reason", std::string(seen.status().message())}});
   for (;;) {
     {
       std::unique_lock<std::mutex> lock(mutex_);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "coordinator/core/core.h"
 #include "coordinator/rpc/limits.h"
 
 namespace entrain::rpc {
@@ -31,6 +32,45 @@ TEST_F(FleetHubTest, EffectsReachTheWorkersStream) {
   EXPECT_EQ(stop->stop().key().run_id(), "r1");
   EXPECT_FALSE(stop->stop().checkpoint());
   EXPECT_EQ(connection->Next()->acknowledged().report(), 9U);
+}
+
+// A state in which w1, connected as incarnation 1, heads an attempt.
+domain::LaunchAttempt Place(core::State* state) {
+  const auto apply = [state](auto body) { core::Apply(state, domain::Fact{0, 0, std::move(body)}); };
+  domain::SweepAdmitted admitted{.sweep = SweepId("s1"), .idempotency_key = "k"};
+  admitted.spec.runs.resize(1);
+  admitted.spec.runs[0].cell = CellId("c1");
+  const domain::AttemptKey key{domain::MakeRunId(admitted.sweep, admitted.spec.runs[0].cell, 1), 1};
+  const domain::Gang gang{{{kWorker, {0}}}};
+  apply(admitted);
+  apply(domain::WorkerRegistered{{.id = kWorker, .name = "host1", .slots = 1}, 1});
+  apply(domain::RunPlaced{key, gang, {}});
+  return {kWorker, key, gang, state->FindRun(key.run)->spec, {}};
+}
+
+TEST_F(FleetHubTest, ALaunchGoesToTheStreamThatItWasDecidedFor) {
+  core::State state{core::CoreConfig{}};
+  const domain::LaunchAttempt launch = Place(&state);
+  published_.Publish(std::make_shared<core::State>(state));
+  const auto first = Connect(1);
+  hub_.Send(launch);
+  EXPECT_EQ(first->Next()->launch().key().run_id(), launch.key.run.value());
+  // It connects anew while the launch becomes durable: it says that it has none, and the core will have closed the attempt by then.
+  const auto second = Connect(2);
+  hub_.Send(launch);
+  hub_.Send(domain::AcknowledgeReport{kWorker, 1});
+  EXPECT_TRUE(second->Next()->has_acknowledged());
+}
+
+TEST_F(FleetHubTest, ALaunchOfAnAttemptThatIsOverIsNotSent) {
+  core::State state{core::CoreConfig{}};
+  const domain::LaunchAttempt launch = Place(&state);
+  core::Apply(&state, domain::Fact{0, 0, domain::AttemptClosed{launch.key, {}}});
+  published_.Publish(std::make_shared<core::State>(state));
+  const auto connection = Connect(1);
+  hub_.Send(launch);
+  hub_.Send(domain::AcknowledgeReport{kWorker, 1});
+  EXPECT_TRUE(connection->Next()->has_acknowledged());
 }
 
 TEST_F(FleetHubTest, ANewerConnectionEndsTheOlderOne) {
