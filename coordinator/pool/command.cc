@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/files.h"
+#include "base/spawn.h"
 #include "base/strings.h"
 
 namespace entrain::pool {
@@ -50,38 +50,6 @@ struct Pipes {
   Pipe output;
   Pipe errors;
 };
-
-std::vector<char*> Pointers(std::vector<std::string>& texts) {
-  std::vector<char*> pointers;
-  for (std::string& text : texts) pointers.push_back(text.data());
-  pointers.push_back(nullptr);
-  return pointers;
-}
-
-absl::StatusOr<pid_t> Spawn(std::vector<std::string> arguments, std::vector<std::string> environment, const Pipes& pipes) {
-  posix_spawn_file_actions_t files;
-  posix_spawn_file_actions_init(&files);
-  posix_spawn_file_actions_adddup2(&files, pipes.input.read_end(), 0);
-  posix_spawn_file_actions_adddup2(&files, pipes.output.write_end(), 1);
-  posix_spawn_file_actions_adddup2(&files, pipes.errors.write_end(), 2);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  // The process's blocked signals are not the command's.
-  sigset_t none, defaults;
-  sigemptyset(&none);
-  sigfillset(&defaults);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &defaults);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  const std::vector<char*> argv = Pointers(arguments);
-  const std::vector<char*> envp = Pointers(environment);
-  pid_t pid = 0;
-  const int error = ::posix_spawn(&pid, arguments[0].c_str(), &files, &attributes, argv.data(), envp.data());
-  posix_spawn_file_actions_destroy(&files);
-  posix_spawnattr_destroy(&attributes);
-  if (error != 0) return ErrnoStatus(error, "execute", arguments[0]);
-  return pid;
-}
 
 // False at the end of the stream.
 bool ReadSome(int fd, std::string* text) {
@@ -142,7 +110,8 @@ absl::StatusOr<CommandResult> RunCommand(const std::vector<std::string>& argumen
   const std::int64_t deadline_boot_ms = SystemClock().BootMs() + limit_ms;
   Pipes pipes;
   if (!pipes.input.ok() || !pipes.output.ok() || !pipes.errors.ok()) return ErrnoStatus(errno, "make pipes for", arguments[0]);
-  const absl::StatusOr<pid_t> pid = Spawn(arguments, environment, pipes);
+  const absl::StatusOr<pid_t> pid = Spawn(arguments, {.streams = {pipes.input.read_end(), pipes.output.write_end(), pipes.errors.write_end()},
+                                                      .environment = environment});
   if (!pid.ok()) return pid.status();
   pipes.input.CloseRead();
   pipes.output.CloseWrite();

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,10 +13,9 @@
 
 #include "base/clock.h"
 #include "base/files.h"
+#include "base/spawn.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
-
-extern char** environ;
 
 namespace entrain::launcher {
 namespace {
@@ -46,30 +44,16 @@ std::string FindInPath(const std::string& name, const std::string& search_path) 
 // Runs the program with its output appended to `log` and returns its exit status. The supervisor leaves this process at once (it
 // forks and the first process ends when the second stands), so the wait is short.
 absl::StatusOr<int> RunDetached(std::vector<std::string> arguments, const std::string& log) {
-  std::vector<char*> pointers;
-  for (std::string& argument : arguments) pointers.push_back(argument.data());
-  pointers.push_back(nullptr);
-  posix_spawn_file_actions_t files;
-  posix_spawn_file_actions_init(&files);
-  posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&files, 1, log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
-  posix_spawn_file_actions_adddup2(&files, 1, 2);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
+  const int nothing = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  const absl::Status opened = out < 0 ? ErrnoStatus(errno, "open", log) : absl::OkStatus();
   // Neither the daemon's blocked signals nor its terminal reach a gang.
-  sigset_t none, defaults;
-  sigemptyset(&none);
-  sigfillset(&defaults);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &defaults);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
-  pid_t pid = 0;
-  const int error = ::posix_spawn(&pid, arguments[0].c_str(), &files, &attributes, pointers.data(), environ);
-  posix_spawn_file_actions_destroy(&files);
-  posix_spawnattr_destroy(&attributes);
-  if (error != 0) return ErrnoStatus(error, "execute", arguments[0]);
+  const absl::StatusOr<pid_t> pid = opened.ok() ? Spawn(arguments, {.streams = {nothing, out, out}, .new_session = true}) : opened;
+  ::close(nothing);
+  if (out >= 0) ::close(out);
+  if (!pid.ok()) return pid.status();
   int status = 0;
-  while (::waitpid(pid, &status, 0) < 0) {
+  while (::waitpid(*pid, &status, 0) < 0) {
     if (errno != EINTR) return ErrnoStatus(errno, "wait for", arguments[0]);
   }
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
