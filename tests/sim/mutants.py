@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Plants every bug of mutants/*.patch in a copy of the sources and reports whether entrain-sim finds it, and after how many seeds.
 
-    mutants.py --build build/release [--seeds 400] [--jobs 2] [--work DIR] [NAME ...]
+    mutants.py --build build/release [--seeds 1000] [--jobs 2] [--work DIR] [NAME ...]
 
 A patch is applied to a copy of the files that it names; only those, and what includes a header that it names, are compiled again, at -O1,
 and linked with the rest. Exit code 1 when a bug is missed that mutants/known_missed.txt does not name, a patch does not apply or a mutant does
@@ -143,7 +143,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", required=True)
     parser.add_argument("--work")
-    parser.add_argument("--seeds", type=int, default=400)
+    parser.add_argument("--seeds", type=int, default=1000)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("names", nargs="*")
     flags = parser.parse_args()
