@@ -63,6 +63,7 @@ void SetShareRange(Json* defaults) {
 
 Json FieldDefaults(const Panel& panel) {
   Json defaults = {{"unit", panel.unit}};
+  if (!panel.without_data.empty()) defaults["noValue"] = panel.without_data;
   const bool share = panel.unit == "percentunit";
   if (panel.kind == kHeatRows) {
     SetShareRange(&defaults);

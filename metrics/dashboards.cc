@@ -99,11 +99,58 @@ std::vector<Panel> MachinePanels() {
            7}};
 }
 
+std::vector<Panel> PoolPanels() {
+  const std::string machines = Query("$0{state!=\"max\"}", {kPoolMachines});
+  const std::string without_pool = "No elastic pool";
+  return {{"Pools: machines",
+           "Of all elastic pools, as their engines say.",
+           kStacked,
+           "short",
+           {{StrCat("sum by (state) (", machines, ")"), "{{state}}", ""}},
+           6,
+           7,
+           "",
+           "",
+           without_pool},
+          {"Pools: how full",
+           "Machines that are up, coming or leaving, of as many as the pool may have.",
+           kBarGauge,
+           "percentunit",
+           {{StrCat("sum by (pool) (", machines, ") / sum by (pool) (", Query("$0{state=\"max\"}", {kPoolMachines}), ")"), "{{pool}}", ""}},
+           5,
+           7,
+           "",
+           "",
+           without_pool},
+          {"Pools: what they wait for",
+           "Runs without a place and slots that nobody uses, beside machines that were asked for and have not come; `entrain explain RUN` has the engine's reason.",
+           kTimeSeries,
+           "short",
+           {{Query("$0{state=\"queued\"} and on () $1", {kRuns, kPoolMachines}), "queued runs", ""},
+            {Query("$0 - $1 and on () $2", {kSlots, kSlotsUsed, kPoolMachines}), "free slots", ""},
+            {Query("sum ($0{state=\"pending\"})", {kPoolMachines}), "machines", ""}},
+           7,
+           7,
+           "",
+           "",
+           without_pool},
+          {"Pools: refusals, lost machines",
+           "Within 30 minutes: an engine refused or did not answer, or a machine ended before its worker registered. Three raise EntrainPoolRefused.",
+           kTimeSeries,
+           "short",
+           {{Query("round(increase($0[30m]))", {kPoolFailures}), "{{pool}}", ""}},
+           6,
+           7,
+           "",
+           "",
+           without_pool}};
+}
+
 void Append(std::vector<Panel> more, std::vector<Panel>* panels) { panels->insert(panels->end(), more.begin(), more.end()); }
 
 Dashboard Fleet() {
   std::vector<Panel> panels;
-  for (const auto& part : {QueuePanels(), LatencyPanels(), OutcomePanels(), MachinePanels()}) Append(part, &panels);
+  for (const auto& part : {QueuePanels(), LatencyPanels(), OutcomePanels(), MachinePanels(), PoolPanels()}) Append(part, &panels);
   return {.uid = "entrain-fleet",
           .title = "entrain: fleet",
           .description = "Queue, slots, gangs and how fast the coordinator places and decides.",

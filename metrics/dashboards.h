@@ -33,6 +33,7 @@ struct Panel {
   // kMatrix.
   std::string row_label = {};
   std::string column_label = {};
+  std::string without_data = {};  // said instead of "No data"
 };
 
 struct Variable {

@@ -54,6 +54,14 @@ class Drawing(unittest.TestCase):
             self.assertEqual(len(asked), sum(len(panel["targets"]) for panel in board.dashboard["panels"]) + 1)
             self.assertFalse([promql for promql in asked if "$" in promql], name)
 
+    def test_a_panel_without_data_says_so_in_its_own_words(self):
+        fleet = self.board("fleet")
+        fleet.prometheus.now = fleet.prometheus.over_time = lambda promql: []
+        said = texts(fleet.svg())
+        pools = [panel for panel in fleet.dashboard["panels"] if panel["title"].startswith("Pools:")]
+        self.assertEqual(said.count("No elastic pool"), len(pools))
+        self.assertEqual(said.count("No data"), len(fleet.dashboard["panels"]) - len(pools))
+
     def test_a_verdict_is_marked_at_its_time(self):
         board = self.board("run")
         self.assertEqual(board.marks(), [1_700_000_020])

@@ -126,6 +126,10 @@ def stack_top(series):
     return list(total.values())
 
 
+def nothing(panel, width, height):
+    return label(width / 2, height / 2, panel["fieldConfig"]["defaults"].get("noValue", "No data"), 12, FAINT, "middle")
+
+
 def time_series(panel, series, span, marks, width, height):
     unit = panel["fieldConfig"]["defaults"]["unit"]
     stacked = "stacking" in panel["fieldConfig"]["defaults"].get("custom", {})
@@ -140,7 +144,7 @@ def time_series(panel, series, span, marks, width, height):
             points = [(frame.x(time), None if value is None or not math.isfinite(value) else frame.y(value)) for time, value in one["points"]]
             parts.append(f'<path d="{line_path(points)}" fill="none" stroke="{colour(index)}" stroke-width="1.4"/>')
     if not series:
-        parts.append(label(width / 2, height / 2, "No data", 12, FAINT, "middle"))
+        parts.append(nothing(panel, width, height))
     parts.append(frame.marks(marks))
     parts.append(legend([one["name"] for one in series], 58, height - 15 * rows + 10, width - 70, rows))
     return "".join(parts)
@@ -180,6 +184,8 @@ def heat_scale(width, height):
 
 
 def stat(panel, series, width, height):
+    if not series:
+        return nothing(panel, width, height)
     shown = series[:10]
     columns = min(len(shown), 5) or 1
     rows = math.ceil(len(shown) / columns)
@@ -193,6 +199,8 @@ def stat(panel, series, width, height):
 
 
 def bar_gauge(panel, series, width, height):
+    if not series:
+        return nothing(panel, width, height)
     unit = panel["fieldConfig"]["defaults"]["unit"]
     most = panel["fieldConfig"]["defaults"].get("max") or max([one["value"] for one in series] + [1e-12])
     row = min((height - 8) / max(len(series), 1), 34)
