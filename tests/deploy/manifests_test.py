@@ -122,7 +122,9 @@ def pod_templates(objects):
 
 
 def selects(selector, labels):
-    return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items())
+    absent = [one["key"] for one in selector.get("matchExpressions", []) if one["operator"] == "DoesNotExist"]
+    assert len(absent) == len(selector.get("matchExpressions", [])), selector
+    return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items()) and not set(absent) & set(labels)
 
 
 def milliseconds_of(container, flag):
@@ -300,6 +302,11 @@ class Pods(unittest.TestCase):
             self.assertIs(service["spec"]["publishNotReadyAddresses"], True, name)
             budget, = of_kind(objects, "PodDisruptionBudget")
             self.assertTrue(selects(budget["spec"]["selector"], owner["spec"]["template"]["metadata"]["labels"]), name)
+            self.assertEqual(budget["spec"]["unhealthyPodEvictionPolicy"], "AlwaysAllow", name)
+            for gang, labels, _ in pod_templates(of_kind(objects, "JobSet")):
+                # With what the JobSet controller adds. maxUnavailable counts by the owner's scale, which a Job does not have.
+                labels = {**labels, "jobset.sigs.k8s.io/jobset-name": gang["metadata"]["name"]}
+                self.assertFalse(selects(budget["spec"]["selector"], labels), name)
 
     def test_a_pool_alone_sets_the_number_of_workers(self):
         for name, objects in renderings():
