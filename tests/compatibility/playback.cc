@@ -75,6 +75,7 @@ Playback::Playback(const std::vector<Record>& records) {
 
 const Playback::Answer* Playback::Choose(const std::string& method, const std::string& request) {
   const std::lock_guard<std::mutex> lock(mutex_);
+  asked_.insert(method);
   const auto found = answers_.find(method);
   const Answer* chosen = nullptr;
   if (found != answers_.end()) {
@@ -91,6 +92,11 @@ const Playback::Answer* Playback::Choose(const std::string& method, const std::s
 std::set<std::string> Playback::unknown() const {
   const std::lock_guard<std::mutex> lock(mutex_);
   return unknown_;
+}
+
+std::set<std::string> Playback::asked() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return asked_;
 }
 
 grpc::ServerGenericBidiReactor* Playback::CreateReactor(grpc::GenericCallbackServerContext* context) { return new PlayedCall(this, context->method()); }

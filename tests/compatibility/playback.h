@@ -29,6 +29,8 @@ class Playback : public grpc::CallbackGenericService {
   const Answer* Choose(const std::string& method, const std::string& request);
   // Methods that were called and never recorded.
   std::set<std::string> unknown() const;
+  // Those that were called.
+  std::set<std::string> asked() const;
 
  private:
   grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext* context) override;
@@ -37,6 +39,7 @@ class Playback : public grpc::CallbackGenericService {
   std::map<std::string, std::vector<Answer>> answers_;  // by method, in the recorded order
   std::set<const Answer*> given_;
   std::set<std::string> unknown_;
+  std::set<std::string> asked_;
 };
 
 }  // namespace entrain::compatibility

@@ -9,11 +9,8 @@
 #include <set>
 #include <utility>
 
-#include "base/build_id.h"
 #include "base/files.h"
 #include "base/strings.h"
-#include "entrain/v1/fleet_service.pb.h"
-#include "tests/compatibility/wire_messages.h"
 #include "tests/integration/cluster.h"
 
 namespace entrain::compatibility {
@@ -42,27 +39,6 @@ constexpr char kElsewhere[] =
     "  checkpoint_interval_steps: 1000\n";
 
 std::string Program(const std::string& name) { return StrCat(ENTRAIN_BIN_DIR, "/", name); }
-
-void SetText(google::protobuf::Message* message, const char* name, const char* text) {
-  const auto* field = message->GetDescriptor()->FindFieldByName(name);
-  if (field == nullptr || message->GetReflection()->GetString(*message, field).empty()) return;
-  message->GetReflection()->SetString(message, field, text);
-}
-
-// The machine's processor, the account's name and the build are nobody's business.
-std::string WithoutNames(const std::string& method, What what, const std::string& bytes) {
-  const auto message = Parse(method, what, bytes);
-  if (message == nullptr || what != What::kHeard) return bytes;
-  if (auto* said = dynamic_cast<v1::WorkerMessage*>(message.get()); said != nullptr && said->has_hello()) {
-    said->mutable_hello()->set_device("a processor");
-    said->mutable_hello()->set_version(std::string(Version()));
-    return said->SerializeAsString();
-  }
-  const std::string before = message->SerializeAsString();
-  SetText(message.get(), "owner", "ada");
-  SetText(message.get(), "by", "ada");
-  return message->SerializeAsString() == before ? bytes : message->SerializeAsString();
-}
 
 // Of all attempts in a worker's folder.
 std::uintmax_t EventBytes(const std::string& worker) {

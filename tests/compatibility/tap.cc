@@ -125,8 +125,9 @@ std::shared_ptr<grpc::Channel> ChannelTo(const std::string& server, const std::s
 }  // namespace
 
 Tap::Tap(const std::string& server, Scrub scrub, const TapEnds& ends) : scrub_(std::move(scrub)), channel_(ChannelTo(server, ends.server)) {
+  host_ = ends.listen.substr(0, ends.listen.rfind(':'));
   grpc::ServerBuilder builder;
-  builder.AddListeningPort("127.0.0.1:0", ends.callers, &port_);
+  builder.AddListeningPort(ends.listen, ends.callers, &port_);
   builder.RegisterCallbackGenericService(this);
   listener_ = builder.BuildAndStart();
 }
@@ -140,7 +141,7 @@ void Tap::Stop() {
   listener_.reset();
 }
 
-std::string Tap::address() const { return StrCat("127.0.0.1:", port_); }
+std::string Tap::address() const { return StrCat(host_, ":", port_); }
 
 std::vector<Record> Tap::Records() const {
   const std::lock_guard<std::mutex> lock(mutex_);

@@ -18,14 +18,18 @@ namespace entrain::compatibility {
 using Scrub = std::function<std::string(const std::string& method, What what, const std::string& bytes)>;
 
 struct TapEnds {
+  std::string listen = "127.0.0.1:0";
   std::shared_ptr<grpc::ServerCredentials> callers = grpc::InsecureServerCredentials();
   std::shared_ptr<grpc::ChannelCredentials> server = grpc::InsecureChannelCredentials();
 };
 
+// The Scrub of every recording: the machine's processor, the account's name and the build are nobody's business.
+std::string WithoutNames(const std::string& method, What what, const std::string& bytes);
+
 // Thread-safe.
 class Tap : private grpc::CallbackGenericService {
  public:
-  // Listens on a free port of loopback. `server` is HOST:PORT; it may come later, go, and come back.
+  // `server` is HOST:PORT; it may come later, go, and come back.
   Tap(const std::string& server, Scrub scrub, const TapEnds& ends = {});
   ~Tap() override;
 
@@ -46,6 +50,7 @@ class Tap : private grpc::CallbackGenericService {
   mutable std::mutex mutex_;
   int calls_ = 0;
   std::vector<Record> records_;
+  std::string host_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> listener_;
 };
