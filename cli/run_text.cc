@@ -113,9 +113,16 @@ std::string AttemptsText(const v1::RunDetail& run, Colour colour) {
 // What retention deleted of the run; empty for most.
 std::string RetiredText(const v1::RunDetail& run) {
   std::string text;
-  for (const v1::RetiredCheckpoint& retired : run.retired()) {
-    StrAppend(&text, "  checkpoint of step ", retired.checkpoint().step(), ": deleted by retention on ", FormatUtc(retired.wall_ms()), " UTC, ",
-              Printable(retired.reason()), "\n");
+  for (int i = 0; i < run.retired_size();) {
+    const v1::RetiredCheckpoint& first = run.retired(i);
+    // What went at one time for one reason is one line.
+    int end = i + 1;
+    while (end < run.retired_size() && run.retired(end).wall_ms() == first.wall_ms() && run.retired(end).reason() == first.reason()) ++end;
+    const v1::RetiredCheckpoint& last = run.retired(end - 1);
+    const std::string which = end - i == 1 ? StrCat("checkpoint of step ", first.checkpoint().step())
+                                           : StrCat(end - i, " checkpoints of steps ", first.checkpoint().step(), " to ", last.checkpoint().step());
+    StrAppend(&text, "  ", which, ": deleted by retention on ", FormatUtc(first.wall_ms()), " UTC, ", Printable(first.reason()), "\n");
+    i = end;
   }
   if (run.samples_thinned_every() > 0) {
     StrAppend(&text, "  samples: thinned by retention on ", FormatUtc(run.samples_thinned_wall_ms()), " UTC, one of ", run.samples_thinned_every(), " is left\n");

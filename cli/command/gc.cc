@@ -24,12 +24,26 @@ nlohmann::json ItemJson(const v1::GarbageItem& item) {
           {"due_in_s", item.due_in_s()}, {"deleted", item.deleted()}, {"count", item.count()}};
 }
 
+// What is in the artifact root once everything of `found` that may go is gone.
+std::int64_t BytesLeft(const v1::CollectGarbageResponse& found) {
+  std::int64_t left = found.artifact_bytes();
+  for (const v1::GarbageItem& item : found.items()) {
+    const bool of_database = item.kind() == "samples" || item.kind() == "log_lines";
+    if (!of_database && item.due_in_s() == 0) left -= item.bytes();
+  }
+  return left;
+}
+
 std::string TotalText(const v1::CollectGarbageResponse& found) {
   std::string text = StrCat("artifact root: ", FormatBytes(found.artifact_bytes()));
-  if (found.artifact_quota_bytes() > 0) StrAppend(&text, " of ", FormatBytes(found.artifact_quota_bytes()));
+  if (found.artifact_quota_bytes() > 0) StrAppend(&text, ", its quota is ", FormatBytes(found.artifact_quota_bytes()));
   if (found.sample_bytes() > 0) StrAppend(&text, "; samples: ", FormatBytes(found.sample_bytes()));
   if (found.log_bytes() > 0) StrAppend(&text, "; logs: ", FormatBytes(found.log_bytes()));
-  return text + "\n";
+  text += "\n";
+  if (found.artifact_quota_bytes() > 0 && BytesLeft(found) > found.artifact_quota_bytes()) {
+    text += "Everything else is needed: `entrain release SWEEP` gives up a finished sweep's last checkpoints, or raise --artifact-quota.\n";
+  }
+  return text;
 }
 
 int CollectGarbage(Session* session, bool now) {

@@ -72,6 +72,19 @@ TEST(RunTextTest, DescribeShowsWhatThereIs) {
   EXPECT_THAT(text, Not(HasSubstr("Checkpoints")));
 }
 
+TEST(RunTextTest, WhatWentTogetherIsOneLine) {
+  v1::RunDetail detail = HaltedRun();
+  for (const auto& [step, reason] : {std::pair(10, "older than the newest 3"), std::pair(20, "older than the newest 3"), std::pair(30, "its sweep ended")}) {
+    v1::RetiredCheckpoint* retired = detail.add_retired();
+    retired->mutable_checkpoint()->set_step(step);
+    retired->set_reason(reason);
+    retired->set_wall_ms(1'700'000'000'000);
+  }
+  const std::string text = DescribeRun(detail, Colour::kNone);
+  EXPECT_THAT(text, HasSubstr("  2 checkpoints of steps 10 to 20: deleted by retention on 2023-11-14 22:13:20 UTC, older than the newest 3\n"));
+  EXPECT_THAT(text, HasSubstr("  checkpoint of step 30: deleted by retention on 2023-11-14 22:13:20 UTC, its sweep ended\n"));
+}
+
 TEST(JsonOutputTest, UnknownIsNullAndTimesAreUtc) {
   v1::RunDetail detail = HaltedRun();
   detail.set_config_json("{\"version\":1}");
