@@ -17,6 +17,8 @@ struct Limits {
   std::int64_t artifact_quota_bytes = 0;
   // What nothing in the store names goes when nobody has touched it for so long. Never 0.
   std::int64_t orphan_grace_s = 86'400;
+  // A dataset that no sweep names goes when it is so old: somebody may have prepared it for a sweep that is still to come.
+  std::int64_t delete_datasets_after_s = 0;
   // Of a sweep that ended so long ago about `samples_kept` samples a run stay.
   std::int64_t thin_after_s = 0;
   std::int64_t samples_kept = 1'000;

@@ -124,13 +124,15 @@ class Sweeper {
     const std::string path = StrCat("datasets/", name);
     if (name.starts_with(kIncoming)) return Add(GarbageKind::kUpload, path, measure, "an upload that nobody goes on with");
     const bool is_hash = name.size() == 32 && name.find_first_not_of("0123456789abcdef") == std::string::npos;
-    if (is_hash && options_.owns_root && !datasets_.contains(name)) Add(GarbageKind::kDataset, path, measure, "no sweep names it");
+    if (!is_hash || !options_.owns_root || options_.dataset_grace_s == 0 || datasets_.contains(name)) return;
+    Add(GarbageKind::kDataset, path, measure, "no sweep names it", options_.dataset_grace_s);
   }
 
-  void Add(GarbageKind kind, const std::string& path, const Measure& measure, const std::string& why) {
+  void Add(GarbageKind kind, const std::string& path, const Measure& measure, const std::string& why) { Add(kind, path, measure, why, options_.grace_s); }
+  void Add(GarbageKind kind, const std::string& path, const Measure& measure, const std::string& why, std::int64_t grace_s) {
     // A file from the future waits: nobody knows how old it is.
     const std::int64_t age_s = (now_wall_ms_ - measure.newest_ms) / kMsPerSecond;
-    contents_.garbage.push_back({kind, path, measure.bytes, why, std::max<std::int64_t>(0, options_.grace_s - age_s)});
+    contents_.garbage.push_back({kind, path, measure.bytes, why, std::max<std::int64_t>(0, grace_s - age_s)});
   }
 
   const fs::path root_;

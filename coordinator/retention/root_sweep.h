@@ -34,6 +34,8 @@ struct RootContents {
 
 struct SweepOptions {
   std::int64_t grace_s = 86'400;
+  // Of datasets without a sweep; 0: they stay.
+  std::int64_t dataset_grace_s = 0;
   // Runs that the state does not know are its own past and not another coordinator's.
   bool owns_root = false;
 };

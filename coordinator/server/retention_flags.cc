@@ -31,6 +31,7 @@ void DeclareRetention(CLI::App* app, Options* options) {
   AddAge(app, "--release-after", &limits.release_after_s, 0, "A sweep that ended so long ago is released by itself (entrain release); 0: never");
   AddSize(app, "--artifact-quota", &limits.artifact_quota_bytes, "Beyond it sweeps that ended are cut as by --delete-checkpoints-after, the longest over first; 0: none");
   AddAge(app, "--orphan-grace", &limits.orphan_grace_s, 60, "What nothing in the store names goes when nobody has touched it for so long");
+  AddAge(app, "--delete-datasets-after", &limits.delete_datasets_after_s, 0, "A dataset that no sweep names goes when it is so old; 0: never");
   AddAge(app, "--thin-samples-after", &limits.thin_after_s, 0, "Samples of a sweep that ended so long ago are thinned; 0: never");
   app->add_option("--thinned-samples", limits.samples_kept, "About so many samples of a thinned run stay")
       ->capture_default_str()->check(CLI::Range(16, 100'000'000))->group("Retention");

@@ -79,7 +79,7 @@ absl::Status RetentionKeeper::Checkpoints(bool dry, PassReport* report) {
   const samples::PublishedState::View state = parts_.published->Get();
   const std::int64_t now_wall_ms = parts_.clock->WallMs();
   ENTRAIN_ASSIGN_OR_RETURN(const retention::RootContents contents,
-                           retention::SweepRoot(parts_.root, *state, {limits_.orphan_grace_s, parts_.owns_root}, now_wall_ms));
+                           retention::SweepRoot(parts_.root, *state, {limits_.orphan_grace_s, limits_.delete_datasets_after_s, parts_.owns_root}, now_wall_ms));
   report->artifact_bytes = contents.used_bytes;
   if (parts_.metrics != nullptr) parts_.metrics->SetArtifactBytes(contents.used_bytes);
   std::int64_t leaving = 0;

@@ -44,7 +44,7 @@ class RootSweepTest : public testing::Test {
   static std::int64_t NowMs() { return SystemClock().WallMs(); }
   // Path -> kind, of what may go; `later_s` from now.
   std::map<std::string, std::string> Due(std::int64_t later_s, bool owns_root = true) {
-    const auto contents = SweepRoot(root_, maker_.state(), {kGraceS, owns_root}, NowMs() + later_s * 1'000);
+    const auto contents = SweepRoot(root_, maker_.state(), {kGraceS, dataset_grace_s_, owns_root}, NowMs() + later_s * 1'000);
     EXPECT_TRUE(contents.ok()) << contents.status();
     std::map<std::string, std::string> due;
     for (const Garbage& garbage : contents->garbage) {
@@ -56,6 +56,7 @@ class RootSweepTest : public testing::Test {
 
   StateMaker maker_;
   std::string root_;
+  std::int64_t dataset_grace_s_ = 0;
   artifacts::Pins pins_;
 };
 
@@ -96,15 +97,24 @@ TEST_F(RootSweepTest, OnesWhoseReportIsOnItsWayStayAndLeftOversGoAfterTheirGrace
   Make("checkpoints/" + run.value() + "/1/notes");
   EXPECT_THAT(Due(kGraceS / 2), IsEmpty());
   const auto due = DueAfterGrace();
-  EXPECT_EQ(due.size(), 6U);
+  EXPECT_EQ(due.size(), 5U);
   EXPECT_EQ(due.at(PathOf(run, 1, 10)), "orphan");
   EXPECT_EQ(due.at(PathOf(run, 2, 5)), "orphan");
   EXPECT_EQ(due.at(PathOf(RunId("rother"), 1, 5)), "orphan");
   EXPECT_EQ(due.at(StrCat("checkpoints/", run.value(), "/1/.incoming-step-00000040")), "upload");
-  EXPECT_EQ(due.at("datasets/ffffffffffffffffffffffffffffffff"), "dataset");
   EXPECT_EQ(due.at("datasets/.incoming-ffffffffffffffffffffffffffffffff"), "upload");
   maker_.Finish(run, 1);
   EXPECT_EQ(DueAfterGrace().at(PathOf(run, 1, 30)), "orphan");
+}
+
+TEST_F(RootSweepTest, ADatasetWithoutASweepGoesOnlyWhereSomebodySaidSo) {
+  const std::string dataset = "datasets/ffffffffffffffffffffffffffffffff";
+  Make(dataset);
+  EXPECT_THAT(DueAfterGrace(), IsEmpty());
+  dataset_grace_s_ = 2 * kGraceS;
+  EXPECT_THAT(DueAfterGrace(), IsEmpty());
+  EXPECT_THAT(Due(2 * kGraceS + 1), ElementsAre(std::pair(dataset, "dataset")));
+  EXPECT_THAT(Due(2 * kGraceS + 1, /*owns_root=*/false), IsEmpty());
 }
 
 TEST_F(RootSweepTest, InAnotherStoresRootOnlyWhatIsOursGoes) {
