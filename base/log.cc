@@ -81,12 +81,13 @@ void SetLogComponent(std::string_view component) { Component() = std::string(com
 void StampLog(std::vector<LogField> fields) { Stamp() = std::move(fields); }
 void SetLogLevel(LogLevel level) { minimum_level = level; }
 
-void Log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields) {
+void Log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields) { Log(level, message, std::vector<LogField>(fields)); }
+
+void Log(LogLevel level, std::string_view message, std::vector<LogField> fields) {
   if (level < minimum_level.load()) return;
   static const LogFormat format = FormatWanted();
-  std::vector<LogField> all(fields);
-  all.insert(all.end(), Stamp().begin(), Stamp().end());
-  std::string line = LogLine(format, UtcText(WallMs()), level, Component(), message, all);
+  fields.insert(fields.end(), Stamp().begin(), Stamp().end());
+  std::string line = LogLine(format, UtcText(WallMs()), level, Component(), message, fields);
   line += '\n';
   static std::mutex mutex;
   std::lock_guard<std::mutex> lock(mutex);

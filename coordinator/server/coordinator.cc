@@ -15,7 +15,6 @@
 #include "coordinator/rpc/notice_json.h"
 #include "coordinator/server/artifact_root.h"
 #include "coordinator/server/backup.h"
-#include "coordinator/server/decision_log.h"
 
 namespace entrain::server {
 namespace {
@@ -189,7 +188,7 @@ absl::Status Coordinator::OpenWebhook() {
 }
 
 void Coordinator::Tell(const domain::Fact& fact) {
-  LogDecision(fact);
+  decisions_.Add(fact);
   const auto* verdict = std::get_if<domain::VerdictRecorded>(&fact.body);
   if (verdict == nullptr || notices_ == nullptr) return;
   notices_->Post({rpc::NoticeId(verdict->run, verdict->verdict), rpc::NoticeJson(*published_.Get(), verdict->run, verdict->verdict, clock_->WallMs())});

@@ -17,6 +17,7 @@
 #include "coordinator/rpc/grpc_server.h"
 #include "coordinator/samples/sample_lane.h"
 #include "coordinator/server/core_loop.h"
+#include "coordinator/server/decision_log.h"
 #include "coordinator/server/event_queue.h"
 #include "coordinator/server/notice_sender.h"
 #include "coordinator/server/pool_keeper.h"
@@ -117,6 +118,7 @@ class Coordinator {
   rpc::FleetHub fleet_{&published_};
   std::unique_ptr<samples::SampleLane> lane_;
   std::unique_ptr<NoticeSender> notices_;
+  DecisionLog decisions_;
   std::unique_ptr<CoreLoop> loop_;
   pool::PoolBoard board_;
   std::vector<std::unique_ptr<pool::PoolProvider>> pools_;  // until the keeper has them
