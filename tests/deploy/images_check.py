@@ -243,6 +243,7 @@ class Check:
         await_that("a live worker after kill -9 of the daemon and new certificates", self.live_workers)
         self.train()
         self.check_read_only(coordinator, worker)
+        self.back_up(coordinator)
         self.drain(worker)
         if "worker-cuda" in self.images:
             self.check_cuda()
@@ -315,15 +316,26 @@ class Check:
         assert listed.returncode == 0 and '"succeeded"' in listed.stdout, listed.stdout + listed.stderr
         print(f"a run of two ranks under mpirun succeeded in {time.monotonic() - started_s:.1f} s")
 
+    def execute(self, process, *command):
+        """As `kubectl exec` does."""
+        first, _ = self.descendants(process)[0]
+        return run("nsenter", f"--target={first}", "--mount", "--pid", "--root", "--wd=/", "--", "/usr/bin/setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups",
+                   *command)
+
+    def back_up(self, coordinator):
+        """docs/k8s.md's command, while it serves."""
+        self.execute(coordinator, *self.images["coordinator"].config["Entrypoint"], "backup", "--data-dir", "/var/lib/entrain", "--to", "/var/lib/entrain/backup")
+        kept = [path.name for path in (self.folder / "coordinator/var/lib/entrain/backup").rglob("*.db")]
+        assert len(kept) >= 2, f"no databases in the backup: {kept}"
+        print("a backup was made while the coordinator served")
+
     def drain(self, worker):
         """The preStop hook while a gang trains: it returns once the gang has stopped at a checkpoint, and the run waits for another worker."""
         (self.folder / "cli/var/lib/entrain/long.yaml").write_text(SWEEP.replace("steps: 30", "steps: 1000000"))
         done = self.entrain("submit", "/var/lib/entrain/long.yaml", "--artifacts=/srv/entrain")
         assert done.returncode == 0, done.stdout + done.stderr
         await_that("a running gang", self.is_running)
-        first, _ = self.descendants(worker)[0]
-        run("nsenter", f"--target={first}", "--mount", "--pid", "--root", "--wd=/", "--", "/usr/bin/setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups",
-            *self.images["worker"].config["Entrypoint"][2:], "--drain")
+        self.execute(worker, *self.images["worker"].config["Entrypoint"][2:], "--drain")
         assert worker.wait(LIMIT_S) == 0, f"worker: exit {worker.returncode}"
         self.last_answer = self.entrain("describe", "last", "-o", "json").stdout
         assert '"queued"' in self.last_answer, self.last_answer
