@@ -1,6 +1,7 @@
 // What every released version said to a coordinator, said to this build's.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <sstream>
@@ -26,7 +27,7 @@ class EveryRelease : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     fixture_ = ReadRelease(GetParam());
-    dir_ = StrCat(::testing::TempDir(), "/conversation-", GetParam());
+    dir_ = StrCat(::testing::TempDir(), "/conversation-", GetParam(), "-", ::getpid());
     fs::remove_all(dir_);
   }
   void TearDown() override { fs::remove_all(dir_); }
@@ -43,6 +44,21 @@ TEST_P(EveryRelease, ItsWorkersAndCommandLinesGetTheSameAnswers) {
                              "SweepService/GetRun"}) {
     EXPECT_THAT(outcome.methods, Contains(StrCat("/entrain.v1.", method)));
   }
+}
+
+// A coordinator of this build takes over in the middle of it: the store of its predecessor, whose workers come back with what they train.
+TEST_P(EveryRelease, ACoordinatorOfThisBuildTakesOver) {
+  UnpackFolders(fixture_, dir_ + "/kept");
+  fs::create_directories(dir_ + "/data");
+  fs::rename(dir_ + "/kept/artifacts", dir_ + "/data/artifacts");
+  for (const char* file : {"coordinator.db", "coordinator.samples.db"}) {
+    ASSERT_TRUE(WriteFileAtomically(StrCat(dir_, "/data/", file), Unpack(StrCat(fixture_.folder, "/restart.", file, ".gz"))).ok());
+  }
+  const std::vector<Record> rest = AfterRestart(fixture_.conversation);
+  CoordinatorStage stage(RecordedOptions(dir_ + "/data"), rest);
+  const Outcome outcome = ReplayAgainst(&stage, rest, fixture_.schema);
+  EXPECT_THAT(outcome.differences, IsEmpty());
+  EXPECT_GT(outcome.compared, 50);
 }
 
 // Also what the conversation does not use.

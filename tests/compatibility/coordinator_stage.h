@@ -42,8 +42,7 @@ class CoordinatorStage {
 // Flags that the recording's coordinator had.
 server::Options RecordedOptions(const std::string& data_dir);
 
-// The first difference of the release's conversation, or of its last looks (LastLooks) alone, against a coordinator that is started here;
-// empty: there is none.
+// Starts the stage's coordinator and says `records` to it, which may be a whole conversation or its LastLooks.
 Outcome ReplayAgainst(CoordinatorStage* stage, const std::vector<Record>& records, const std::set<std::string>& schema);
 
 }  // namespace entrain::compatibility

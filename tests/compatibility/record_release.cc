@@ -131,6 +131,9 @@ TEST_F(RecordRelease, ConversationAndWhatItLeft) {
   for (const Record& record : recording.Records()) EXPECT_EQ(NameIn(record.bytes), "");
   Keep(TextOf(recording.Records()), "conversation.txt");
   for (const char* file : {"coordinator.db", "coordinator.samples.db"}) Keep(ReadFile(StrCat(recording.dir(), "/data/", file)).value(), file);
+  for (const char* file : {"coordinator.db", "coordinator.samples.db"}) {
+    Keep(ReadFile(StrCat(recording.store_at_restart(), "/", file)).value(), StrCat("restart.", file));
+  }
   auto commands = nlohmann::json::array();
   for (const Command& command : recording.commands()) {
     commands.push_back({{"arguments", command.arguments}, {"exit_code", command.exit_code}, {"output", command.output}});

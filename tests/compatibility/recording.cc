@@ -177,6 +177,7 @@ void Recording::UpgradeOneAfterTheOther() {
   coordinator_.Signal(SIGTERM);
   EXPECT_EQ(coordinator_.Wait(kCommandLimitMs), 0);
   tap_.Note(0, What::kRestarted);
+  if (store_.empty()) fs::copy(dir_ + "/data", store_at_restart());
   StartCoordinator();
   AwaitMore("SM+LN+R");
   EndWorker(&first_);

@@ -26,7 +26,9 @@ class Recording {
   std::vector<Record> Records() const;
   const std::vector<Command>& commands() const { return commands_; }
   const std::string& dir() const { return dir_; }
-  // Beside dir(): the first worker's folder as its killed daemon left it.
+  // In dir(): the store's files when the coordinator had ended in the middle of it all.
+  std::string store_at_restart() const { return dir_ + "/at-restart"; }
+  // In dir(): the first worker's folder as its killed daemon left it.
   std::string left_behind() const { return dir_ + "/left-behind"; }
 
  private:

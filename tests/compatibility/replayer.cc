@@ -254,6 +254,17 @@ class Replayer {
   Outcome outcome_;
 };
 
+// Of the records from `begin` on, those of calls that began there.
+std::vector<Record> WholeCalls(const std::vector<Record>& records, std::size_t begin) {
+  std::vector<Record> last(records.begin() + static_cast<std::ptrdiff_t>(begin), records.end());
+  std::set<int> whole;
+  for (const Record& record : last) {
+    if (record.what == What::kOpened) whole.insert(record.call);
+  }
+  std::erase_if(last, [&](const Record& record) { return !whole.contains(record.call); });
+  return last;
+}
+
 }  // namespace
 
 Outcome Replay(const std::vector<Record>& records, const std::set<std::string>& schema, std::string address, const std::function<std::string()>& restart) {
@@ -267,14 +278,15 @@ std::vector<Record> LastLooks(const std::vector<Record>& records) {
     if (records[i].what == What::kOpened) methods[records[i].call] = records[i].bytes;
     if (!OnlyLooks(methods[records[i].call])) begin = i + 1;
   }
-  std::vector<Record> last(records.begin() + static_cast<std::ptrdiff_t>(begin), records.end());
-  // Those that were under way then.
-  std::set<int> whole;
-  for (const Record& record : last) {
-    if (record.what == What::kOpened) whole.insert(record.call);
+  return WholeCalls(records, begin);
+}
+
+std::vector<Record> AfterRestart(const std::vector<Record>& records) {
+  std::size_t begin = 0;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    if (records[i].what == What::kRestarted) begin = i + 1;
   }
-  std::erase_if(last, [&](const Record& record) { return !whole.contains(record.call); });
-  return last;
+  return WholeCalls(records, begin);
 }
 
 }  // namespace entrain::compatibility

@@ -23,6 +23,8 @@ struct Outcome {
 // Ends at the first difference. `restart` ends the server and starts it again; it returns the address.
 Outcome Replay(const std::vector<Record>& records, const std::set<std::string>& schema, std::string address, const std::function<std::string()>& restart);
 
+// What came after the server's last restart; calls that it cut are left out.
+std::vector<Record> AfterRestart(const std::vector<Record>& records);
 // The calls at the end of a conversation that only look: what people were shown when all was over.
 std::vector<Record> LastLooks(const std::vector<Record>& records);
 
