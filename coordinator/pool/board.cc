@@ -20,9 +20,7 @@ std::vector<std::string> PendingReasons(const PoolStatus& status) {
   return reasons;
 }
 
-bool CouldHold(const PoolLimits& limits, const scheduler::Shape& shape) {
-  return shape.ranks >= 1 && limits.shape.slots / shape.ranks * limits.MachinesOfAGang() >= shape.machines;
-}
+scheduler::Elastic ElasticOf(const PoolLimits& limits) { return {limits.name, limits.shape.slots, limits.MachinesOfAGang()}; }
 
 std::string Sentence(const PoolStatus& status) {
   const PoolLimits& limits = status.limits;

@@ -24,8 +24,8 @@ struct PoolStatus {
 std::int64_t CountIn(const PoolStatus& status, PoolMachine::State state);
 // Of its pending machines, in the engine's words; each once, in order.
 std::vector<std::string> PendingReasons(const PoolStatus& status);
-// Whether a machine of the pool, or as many as it may have, could hold the gang.
-bool CouldHold(const PoolLimits& limits, const scheduler::Shape& shape);
+// What the scheduler may count on.
+scheduler::Elastic ElasticOf(const PoolLimits& limits);
 // "the pool hpc may still add 2 machines of 8 slots; 1 is pending (Resources); asks again ... ; slurm says: ...".
 std::string Sentence(const PoolStatus& status);
 

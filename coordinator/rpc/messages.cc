@@ -204,7 +204,7 @@ void AddPools(const core::Run& run, const std::vector<pool::PoolStatus>& pools, 
   if (run.state != domain::RunState::kQueued) return;
   std::string reason = summary->reason();
   for (const pool::PoolStatus& pool : pools) {
-    if (CouldHold(pool.limits, scheduler::ShapeOf(run.spec->resources))) StrAppend(&reason, reason.empty() ? "" : "; ", Sentence(pool));
+    if (pool::ElasticOf(pool.limits).CouldHold(scheduler::ShapeOf(run.spec->resources))) StrAppend(&reason, reason.empty() ? "" : "; ", Sentence(pool));
   }
   summary->set_reason(reason);
 }

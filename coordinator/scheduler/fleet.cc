@@ -8,9 +8,9 @@ Shape ShapeOf(const domain::Resources& resources) {
 }
 
 const Elastic* Fleet::ElasticFor(const Shape& shape) const {
-  if (elastic_ == nullptr || shape.ranks < 1) return nullptr;
+  if (elastic_ == nullptr) return nullptr;
   for (const Elastic& elastic : *elastic_) {
-    if (elastic.slots / shape.ranks * elastic.machines >= shape.machines) return &elastic;
+    if (elastic.CouldHold(shape)) return &elastic;
   }
   return nullptr;
 }

@@ -68,6 +68,7 @@ struct Elastic {
   std::string pool;
   std::int32_t slots = 0;       // of one machine
   std::int64_t machines = 0;    // at most
+  bool CouldHold(const Shape& shape) const { return shape.ranks >= 1 && slots / shape.ranks * machines >= shape.machines; }
   friend bool operator==(const Elastic&, const Elastic&) = default;
 };
 

@@ -42,7 +42,7 @@ core::CoreConfig CoreConfigOf(const Options& options) {
   config.quarantine_after = options.quarantine_after;
   config.quarantine_ms = options.quarantine_ms;
   for (const pool::PoolFile& file : options.pools) {
-    config.elastic.push_back({file.limits.name, file.limits.shape.slots, file.limits.MachinesOfAGang()});
+    config.elastic.push_back(pool::ElasticOf(file.limits));
   }
   return config;
 }

@@ -33,10 +33,10 @@ TEST(BoardTest, SaysWhatTheEngineRefused) {
 
 TEST(BoardTest, KnowsWhatItsMachinesCouldHold) {
   const PoolLimits limits = Status().limits;
-  EXPECT_TRUE(CouldHold(limits, {1, 8}));
-  EXPECT_FALSE(CouldHold(limits, {1, 9}));
-  EXPECT_TRUE(CouldHold(limits, {8, 4}));
-  EXPECT_FALSE(CouldHold(limits, {9, 4}));
+  EXPECT_TRUE(ElasticOf(limits).CouldHold({1, 8}));
+  EXPECT_FALSE(ElasticOf(limits).CouldHold({1, 9}));
+  EXPECT_TRUE(ElasticOf(limits).CouldHold({8, 4}));
+  EXPECT_FALSE(ElasticOf(limits).CouldHold({9, 4}));
 }
 
 TEST(BoardTest, EveryReaderSeesWhatWasPublishedLast) {
